@@ -289,8 +289,9 @@ BROKER_API bool broker_tlv_u64(struct broker_bytes value, uint64_t *out);
  *                        a value is out of its range
  *   BROKER_E_UNKNOWN_TAG a critical extension field is not known
  *   and the codes named at the struct.
- * size: bytes of the whole frame, header included. 0 if a length in the struct
- *   does not fit the wire.
+ * size: bytes of the whole frame, header included. 0 if the struct does not fit
+ *   the wire: a length or an enum is too large, a topic, filter or list of ids
+ *   is empty, or `flags` has a structural bit that the type does not define.
  * encode: BROKER_OK and *n = size; BROKER_E_NO_SPACE if cap < size;
  *   BROKER_E_INVALID_ARGUMENT if size is 0. Contents (topic syntax, UTF-8) are
  *   not judged by encode: use the check functions below.
@@ -354,7 +355,7 @@ BROKER_MESSAGE_FUNCTIONS(puback);
 
 struct broker_subscribe {
     uint32_t id; /* the subscription's id, chosen by the client, not 0 */
-    enum broker_overflow overflow;
+    enum broker_overflow overflow; /* decoded: any byte, not only those known */
     uint8_t options; /* enum broker_subscribe_options */
     struct broker_bytes filter;
     struct broker_bytes group; /* empty: no queue group */
@@ -404,7 +405,7 @@ BROKER_MESSAGE_FUNCTIONS(context);
 
 /* Id in the header is 0. At least one id; none is 0. count is at least 1. */
 struct broker_gap {
-    enum broker_gap_reason reason;
+    enum broker_gap_reason reason; /* decoded: any byte, not only those known */
     uint64_t count; /* messages */
     uint64_t bytes; /* of whole frames */
     struct broker_ids ids;
