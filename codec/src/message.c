@@ -8,7 +8,7 @@
 #include <assert.h>
 
 size_t
-message_size(size_t fixed, size_t a, size_t b, size_t c)
+codec_frame_size(size_t fixed, size_t a, size_t b, size_t c)
 {
     const size_t max = BROKER_BODY_BYTES_MAX;
 
@@ -20,13 +20,13 @@ message_size(size_t fixed, size_t a, size_t b, size_t c)
 }
 
 bool
-message_flags_undefined(uint16_t flags, uint16_t defined)
+codec_flags_undefined(uint16_t flags, uint16_t defined)
 {
     return (flags & BROKER_FLAGS_STRUCTURAL & ~(unsigned)defined) != 0;
 }
 
 enum broker_status
-message_begin(struct writer *w, const struct broker_header *header, size_t size,
+codec_begin(struct writer *w, const struct broker_header *header, size_t size,
     uint8_t *dst, size_t cap)
 {
     if (size == 0) {
@@ -44,7 +44,7 @@ message_begin(struct writer *w, const struct broker_header *header, size_t size,
 }
 
 enum broker_status
-message_end(const struct writer *w, size_t *n)
+codec_end(const struct writer *w, size_t *n)
 {
     assert(!w->failed && w->pos == w->end);
     *n = w->pos;

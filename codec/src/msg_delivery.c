@@ -47,7 +47,7 @@ ids_frame_size(size_t fixed, struct broker_ids ids)
     if (ids.count == 0 || ids.count > BROKER_BODY_BYTES_MAX / ID_BYTES) {
         return 0;
     }
-    return message_size(fixed, ids.count * ID_BYTES, 0, 0);
+    return codec_frame_size(fixed, ids.count * ID_BYTES, 0, 0);
 }
 
 /* ---- CONTEXT ------------------------------------------------------------- */
@@ -71,7 +71,7 @@ broker_context_decode(
 size_t
 broker_context_size(const struct broker_context *m)
 {
-    if (message_flags_undefined(m->flags, BROKER_CONTEXT_RETAINED)) {
+    if (codec_flags_undefined(m->flags, BROKER_CONTEXT_RETAINED)) {
         return 0;
     }
     return ids_frame_size(0, m->ids);
@@ -82,16 +82,16 @@ broker_context_encode(
     const struct broker_context *m, uint8_t *dst, size_t cap, size_t *n)
 {
     struct broker_header header =
-        message_header(BROKER_FRAME_CONTEXT, m->flags, 0);
+        codec_header(BROKER_FRAME_CONTEXT, m->flags, 0);
     struct writer w;
     enum broker_status status =
-        message_begin(&w, &header, broker_context_size(m), dst, cap);
+        codec_begin(&w, &header, broker_context_size(m), dst, cap);
 
     if (status != BROKER_OK) {
         return status;
     }
     writer_bytes(&w, m->ids.data, m->ids.count * ID_BYTES);
-    return message_end(&w, n);
+    return codec_end(&w, n);
 }
 
 /* ---- GAP ----------------------------------------------------------------- */
@@ -128,10 +128,10 @@ enum broker_status
 broker_gap_encode(
     const struct broker_gap *m, uint8_t *dst, size_t cap, size_t *n)
 {
-    struct broker_header header = message_header(BROKER_FRAME_GAP, 0, 0);
+    struct broker_header header = codec_header(BROKER_FRAME_GAP, 0, 0);
     struct writer w;
     enum broker_status status =
-        message_begin(&w, &header, broker_gap_size(m), dst, cap);
+        codec_begin(&w, &header, broker_gap_size(m), dst, cap);
 
     if (status != BROKER_OK) {
         return status;
@@ -141,5 +141,5 @@ broker_gap_encode(
     writer_u64(&w, m->count);
     writer_u64(&w, m->bytes);
     writer_bytes(&w, m->ids.data, m->ids.count * ID_BYTES);
-    return message_end(&w, n);
+    return codec_end(&w, n);
 }

@@ -33,7 +33,7 @@ broker_publish_decode(
         return BROKER_E_MALFORMED;
     }
     if (headers_bytes != 0) {
-        enum broker_status status = tags_check(headers, PUBLISH_TAGS);
+        enum broker_status status = codec_tags_check(headers, PUBLISH_TAGS);
 
         if (status != BROKER_OK) {
             return status;
@@ -52,10 +52,10 @@ broker_publish_size(const struct broker_publish *m)
 {
     if (m->topic.len == 0 || m->topic.len > UINT16_MAX ||
         m->headers.len > UINT16_MAX ||
-        message_flags_undefined(m->flags, PUBLISH_FLAGS)) {
+        codec_flags_undefined(m->flags, PUBLISH_FLAGS)) {
         return 0;
     }
-    return message_size(
+    return codec_frame_size(
         PUBLISH_FIXED_BYTES, m->topic.len, m->headers.len, m->payload.len);
 }
 
@@ -64,10 +64,10 @@ broker_publish_encode(
     const struct broker_publish *m, uint8_t *dst, size_t cap, size_t *n)
 {
     struct broker_header header =
-        message_header(BROKER_FRAME_PUBLISH, m->flags, m->id);
+        codec_header(BROKER_FRAME_PUBLISH, m->flags, m->id);
     struct writer w;
     enum broker_status status =
-        message_begin(&w, &header, broker_publish_size(m), dst, cap);
+        codec_begin(&w, &header, broker_publish_size(m), dst, cap);
 
     if (status != BROKER_OK) {
         return status;
@@ -77,7 +77,7 @@ broker_publish_encode(
     writer_view(&w, m->topic);
     writer_view(&w, m->headers);
     writer_view(&w, m->payload);
-    return message_end(&w, n);
+    return codec_end(&w, n);
 }
 
 /* ---- PUBACK -------------------------------------------------------------- */
@@ -110,7 +110,7 @@ broker_puback_decode(
     if (r.failed || !puback_is_valid(&m)) {
         return BROKER_E_MALFORMED;
     }
-    status = tags_check(m.tlvs, 0);
+    status = codec_tags_check(m.tlvs, 0);
     if (status == BROKER_OK) {
         *out = m;
     }
@@ -121,10 +121,10 @@ size_t
 broker_puback_size(const struct broker_puback *m)
 {
     if ((unsigned)m->level > UINT8_MAX ||
-        message_flags_undefined(m->flags, BROKER_PUBACK_DUPLICATE)) {
+        codec_flags_undefined(m->flags, BROKER_PUBACK_DUPLICATE)) {
         return 0;
     }
-    return message_size(PUBACK_FIXED_BYTES, m->tlvs.len, 0, 0);
+    return codec_frame_size(PUBACK_FIXED_BYTES, m->tlvs.len, 0, 0);
 }
 
 enum broker_status
@@ -132,10 +132,10 @@ broker_puback_encode(
     const struct broker_puback *m, uint8_t *dst, size_t cap, size_t *n)
 {
     struct broker_header header =
-        message_header(BROKER_FRAME_PUBACK, m->flags, m->id);
+        codec_header(BROKER_FRAME_PUBACK, m->flags, m->id);
     struct writer w;
     enum broker_status status =
-        message_begin(&w, &header, broker_puback_size(m), dst, cap);
+        codec_begin(&w, &header, broker_puback_size(m), dst, cap);
 
     if (status != BROKER_OK) {
         return status;
@@ -146,5 +146,5 @@ broker_puback_encode(
     writer_u32(&w, m->matched);
     writer_u32(&w, m->refused);
     writer_view(&w, m->tlvs);
-    return message_end(&w, n);
+    return codec_end(&w, n);
 }

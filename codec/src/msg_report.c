@@ -55,7 +55,7 @@ broker_error_decode(const struct broker_frame *frame, struct broker_error *out)
         return BROKER_E_MALFORMED;
     }
     m.may_retry = retry == 1;
-    status = tags_check(m.tlvs, ERROR_TAGS);
+    status = codec_tags_check(m.tlvs, ERROR_TAGS);
     if (status == BROKER_OK) {
         *out = m;
     }
@@ -68,17 +68,17 @@ broker_error_size(const struct broker_error *m)
     if ((unsigned)m->error_class > UINT8_MAX) {
         return 0;
     }
-    return message_size(ERROR_FIXED_BYTES, m->tlvs.len, 0, 0);
+    return codec_frame_size(ERROR_FIXED_BYTES, m->tlvs.len, 0, 0);
 }
 
 enum broker_status
 broker_error_encode(
     const struct broker_error *m, uint8_t *dst, size_t cap, size_t *n)
 {
-    struct broker_header header = message_header(BROKER_FRAME_ERROR, 0, m->id);
+    struct broker_header header = codec_header(BROKER_FRAME_ERROR, 0, m->id);
     struct writer w;
     enum broker_status status =
-        message_begin(&w, &header, broker_error_size(m), dst, cap);
+        codec_begin(&w, &header, broker_error_size(m), dst, cap);
 
     if (status != BROKER_OK) {
         return status;
@@ -89,7 +89,7 @@ broker_error_encode(
     writer_u8(&w, m->may_retry ? 1 : 0);
     writer_zeros(&w, 2);
     writer_view(&w, m->tlvs);
-    return message_end(&w, n);
+    return codec_end(&w, n);
 }
 
 /* ---- GOAWAY -------------------------------------------------------------- */
@@ -110,7 +110,7 @@ broker_goaway_decode(
     if (r.failed || !code_is_valid(m.code)) {
         return BROKER_E_MALFORMED;
     }
-    status = tags_check(m.tlvs, GOAWAY_TAGS);
+    status = codec_tags_check(m.tlvs, GOAWAY_TAGS);
     if (status == BROKER_OK) {
         *out = m;
     }
@@ -120,17 +120,17 @@ broker_goaway_decode(
 size_t
 broker_goaway_size(const struct broker_goaway *m)
 {
-    return message_size(GOAWAY_FIXED_BYTES, m->tlvs.len, 0, 0);
+    return codec_frame_size(GOAWAY_FIXED_BYTES, m->tlvs.len, 0, 0);
 }
 
 enum broker_status
 broker_goaway_encode(
     const struct broker_goaway *m, uint8_t *dst, size_t cap, size_t *n)
 {
-    struct broker_header header = message_header(BROKER_FRAME_GOAWAY, 0, m->id);
+    struct broker_header header = codec_header(BROKER_FRAME_GOAWAY, 0, m->id);
     struct writer w;
     enum broker_status status =
-        message_begin(&w, &header, broker_goaway_size(m), dst, cap);
+        codec_begin(&w, &header, broker_goaway_size(m), dst, cap);
 
     if (status != BROKER_OK) {
         return status;
@@ -139,7 +139,7 @@ broker_goaway_encode(
     writer_zeros(&w, 2);
     writer_u32(&w, m->retry_after_ms);
     writer_view(&w, m->tlvs);
-    return message_end(&w, n);
+    return codec_end(&w, n);
 }
 
 /* ---- NOTICE -------------------------------------------------------------- */
@@ -159,7 +159,7 @@ broker_notice_decode(
     if (r.failed || m.id != 0 || !code_is_valid(m.code)) {
         return BROKER_E_MALFORMED;
     }
-    status = tags_check(m.tlvs, NOTICE_TAGS);
+    status = codec_tags_check(m.tlvs, NOTICE_TAGS);
     if (status == BROKER_OK) {
         *out = m;
     }
@@ -169,17 +169,17 @@ broker_notice_decode(
 size_t
 broker_notice_size(const struct broker_notice *m)
 {
-    return message_size(NOTICE_FIXED_BYTES, m->tlvs.len, 0, 0);
+    return codec_frame_size(NOTICE_FIXED_BYTES, m->tlvs.len, 0, 0);
 }
 
 enum broker_status
 broker_notice_encode(
     const struct broker_notice *m, uint8_t *dst, size_t cap, size_t *n)
 {
-    struct broker_header header = message_header(BROKER_FRAME_NOTICE, 0, m->id);
+    struct broker_header header = codec_header(BROKER_FRAME_NOTICE, 0, m->id);
     struct writer w;
     enum broker_status status =
-        message_begin(&w, &header, broker_notice_size(m), dst, cap);
+        codec_begin(&w, &header, broker_notice_size(m), dst, cap);
 
     if (status != BROKER_OK) {
         return status;
@@ -187,5 +187,5 @@ broker_notice_encode(
     writer_u16(&w, m->code);
     writer_zeros(&w, 2);
     writer_view(&w, m->tlvs);
-    return message_end(&w, n);
+    return codec_end(&w, n);
 }

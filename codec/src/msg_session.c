@@ -50,7 +50,7 @@ broker_hello_decode(const struct broker_frame *frame, struct broker_hello *out)
         !max_body_is_valid(m.max_body_bytes)) {
         return BROKER_E_MALFORMED;
     }
-    status = tags_check(m.tlvs, TAG_BIT(BROKER_TAG_NAME));
+    status = codec_tags_check(m.tlvs, TAG_BIT(BROKER_TAG_NAME));
     if (status == BROKER_OK) {
         *out = m;
     }
@@ -60,17 +60,17 @@ broker_hello_decode(const struct broker_frame *frame, struct broker_hello *out)
 size_t
 broker_hello_size(const struct broker_hello *m)
 {
-    return message_size(HELLO_FIXED_BYTES, m->tlvs.len, 0, 0);
+    return codec_frame_size(HELLO_FIXED_BYTES, m->tlvs.len, 0, 0);
 }
 
 enum broker_status
 broker_hello_encode(
     const struct broker_hello *m, uint8_t *dst, size_t cap, size_t *n)
 {
-    struct broker_header header = message_header(BROKER_FRAME_HELLO, 0, m->id);
+    struct broker_header header = codec_header(BROKER_FRAME_HELLO, 0, m->id);
     struct writer w;
     enum broker_status status =
-        message_begin(&w, &header, broker_hello_size(m), dst, cap);
+        codec_begin(&w, &header, broker_hello_size(m), dst, cap);
 
     if (status != BROKER_OK) {
         return status;
@@ -84,7 +84,7 @@ broker_hello_encode(
     writer_u32(&w, m->heartbeat_ms);
     writer_bytes(&w, m->session, sizeof m->session);
     writer_view(&w, m->tlvs);
-    return message_end(&w, n);
+    return codec_end(&w, n);
 }
 
 /* ---- WELCOME ------------------------------------------------------------- */
@@ -113,7 +113,7 @@ broker_welcome_decode(
     if (r.failed || m.version == 0 || !max_body_is_valid(m.max_body_bytes)) {
         return BROKER_E_MALFORMED;
     }
-    status = tags_check(m.tlvs, TAG_BIT(BROKER_TAG_NAME));
+    status = codec_tags_check(m.tlvs, TAG_BIT(BROKER_TAG_NAME));
     if (status == BROKER_OK) {
         *out = m;
     }
@@ -123,18 +123,17 @@ broker_welcome_decode(
 size_t
 broker_welcome_size(const struct broker_welcome *m)
 {
-    return message_size(WELCOME_FIXED_BYTES, m->tlvs.len, 0, 0);
+    return codec_frame_size(WELCOME_FIXED_BYTES, m->tlvs.len, 0, 0);
 }
 
 enum broker_status
 broker_welcome_encode(
     const struct broker_welcome *m, uint8_t *dst, size_t cap, size_t *n)
 {
-    struct broker_header header =
-        message_header(BROKER_FRAME_WELCOME, 0, m->id);
+    struct broker_header header = codec_header(BROKER_FRAME_WELCOME, 0, m->id);
     struct writer w;
     enum broker_status status =
-        message_begin(&w, &header, broker_welcome_size(m), dst, cap);
+        codec_begin(&w, &header, broker_welcome_size(m), dst, cap);
 
     if (status != BROKER_OK) {
         return status;
@@ -151,7 +150,7 @@ broker_welcome_encode(
     writer_bytes(&w, m->session, sizeof m->session);
     writer_bytes(&w, m->boot, sizeof m->boot);
     writer_view(&w, m->tlvs);
-    return message_end(&w, n);
+    return codec_end(&w, n);
 }
 
 /* ---- PING and PONG ------------------------------------------------------- */
@@ -176,22 +175,22 @@ broker_ping_decode(const struct broker_frame *frame, struct broker_ping *out)
 size_t
 broker_ping_size(const struct broker_ping *m)
 {
-    return message_size(sizeof m->opaque, 0, 0, 0);
+    return codec_frame_size(sizeof m->opaque, 0, 0, 0);
 }
 
 enum broker_status
 broker_ping_encode(
     const struct broker_ping *m, uint8_t *dst, size_t cap, size_t *n)
 {
-    struct broker_header header = message_header(
-        m->pong ? BROKER_FRAME_PONG : BROKER_FRAME_PING, 0, m->id);
+    struct broker_header header =
+        codec_header(m->pong ? BROKER_FRAME_PONG : BROKER_FRAME_PING, 0, m->id);
     struct writer w;
     enum broker_status status =
-        message_begin(&w, &header, broker_ping_size(m), dst, cap);
+        codec_begin(&w, &header, broker_ping_size(m), dst, cap);
 
     if (status != BROKER_OK) {
         return status;
     }
     writer_bytes(&w, m->opaque, sizeof m->opaque);
-    return message_end(&w, n);
+    return codec_end(&w, n);
 }

@@ -39,7 +39,7 @@ broker_subscribe_decode(
         (m.options & ~(unsigned)SUBSCRIBE_OPTIONS) != 0) {
         return BROKER_E_MALFORMED;
     }
-    status = tags_check(m.tlvs, 0);
+    status = codec_tags_check(m.tlvs, 0);
     if (status == BROKER_OK) {
         *out = m;
     }
@@ -53,7 +53,7 @@ broker_subscribe_size(const struct broker_subscribe *m)
         m->group.len > UINT16_MAX || (unsigned)m->overflow > UINT8_MAX) {
         return 0;
     }
-    return message_size(
+    return codec_frame_size(
         SUBSCRIBE_FIXED_BYTES, m->filter.len, m->group.len, m->tlvs.len);
 }
 
@@ -62,10 +62,10 @@ broker_subscribe_encode(
     const struct broker_subscribe *m, uint8_t *dst, size_t cap, size_t *n)
 {
     struct broker_header header =
-        message_header(BROKER_FRAME_SUBSCRIBE, 0, m->id);
+        codec_header(BROKER_FRAME_SUBSCRIBE, 0, m->id);
     struct writer w;
     enum broker_status status =
-        message_begin(&w, &header, broker_subscribe_size(m), dst, cap);
+        codec_begin(&w, &header, broker_subscribe_size(m), dst, cap);
 
     if (status != BROKER_OK) {
         return status;
@@ -78,7 +78,7 @@ broker_subscribe_encode(
     writer_view(&w, m->filter);
     writer_view(&w, m->group);
     writer_view(&w, m->tlvs);
-    return message_end(&w, n);
+    return codec_end(&w, n);
 }
 
 /* ---- SUBACK -------------------------------------------------------------- */
@@ -100,7 +100,7 @@ broker_suback_decode(
         m.overflow > BROKER_OVERFLOW_BLOCK) {
         return BROKER_E_MALFORMED;
     }
-    status = tags_check(m.tlvs, 0);
+    status = codec_tags_check(m.tlvs, 0);
     if (status == BROKER_OK) {
         *out = m;
     }
@@ -113,17 +113,17 @@ broker_suback_size(const struct broker_suback *m)
     if ((unsigned)m->overflow > UINT8_MAX) {
         return 0;
     }
-    return message_size(SUBACK_FIXED_BYTES, m->tlvs.len, 0, 0);
+    return codec_frame_size(SUBACK_FIXED_BYTES, m->tlvs.len, 0, 0);
 }
 
 enum broker_status
 broker_suback_encode(
     const struct broker_suback *m, uint8_t *dst, size_t cap, size_t *n)
 {
-    struct broker_header header = message_header(BROKER_FRAME_SUBACK, 0, m->id);
+    struct broker_header header = codec_header(BROKER_FRAME_SUBACK, 0, m->id);
     struct writer w;
     enum broker_status status =
-        message_begin(&w, &header, broker_suback_size(m), dst, cap);
+        codec_begin(&w, &header, broker_suback_size(m), dst, cap);
 
     if (status != BROKER_OK) {
         return status;
@@ -132,7 +132,7 @@ broker_suback_encode(
     writer_zeros(&w, 3);
     writer_u32(&w, m->retained);
     writer_view(&w, m->tlvs);
-    return message_end(&w, n);
+    return codec_end(&w, n);
 }
 
 /* ---- UNSUBSCRIBE --------------------------------------------------------- */
@@ -141,7 +141,7 @@ enum broker_status
 broker_unsubscribe_decode(
     const struct broker_frame *frame, struct broker_unsubscribe *out)
 {
-    enum broker_status status = tags_check(frame->body, 0);
+    enum broker_status status = codec_tags_check(frame->body, 0);
 
     assert(frame->type == BROKER_FRAME_UNSUBSCRIBE);
     if (status == BROKER_OK) {
@@ -155,10 +155,10 @@ broker_unsubscribe_decode(
 size_t
 broker_unsubscribe_size(const struct broker_unsubscribe *m)
 {
-    if (message_flags_undefined(m->flags, BROKER_UNSUBSCRIBE_DRAIN)) {
+    if (codec_flags_undefined(m->flags, BROKER_UNSUBSCRIBE_DRAIN)) {
         return 0;
     }
-    return message_size(0, m->tlvs.len, 0, 0);
+    return codec_frame_size(0, m->tlvs.len, 0, 0);
 }
 
 enum broker_status
@@ -166,16 +166,16 @@ broker_unsubscribe_encode(
     const struct broker_unsubscribe *m, uint8_t *dst, size_t cap, size_t *n)
 {
     struct broker_header header =
-        message_header(BROKER_FRAME_UNSUBSCRIBE, m->flags, m->id);
+        codec_header(BROKER_FRAME_UNSUBSCRIBE, m->flags, m->id);
     struct writer w;
     enum broker_status status =
-        message_begin(&w, &header, broker_unsubscribe_size(m), dst, cap);
+        codec_begin(&w, &header, broker_unsubscribe_size(m), dst, cap);
 
     if (status != BROKER_OK) {
         return status;
     }
     writer_view(&w, m->tlvs);
-    return message_end(&w, n);
+    return codec_end(&w, n);
 }
 
 /* ---- UNSUBACK ------------------------------------------------------------ */
@@ -198,7 +198,7 @@ broker_unsuback_decode(
         m.dropped != m.matched - m.delivered) {
         return BROKER_E_MALFORMED;
     }
-    status = tags_check(m.tlvs, 0);
+    status = codec_tags_check(m.tlvs, 0);
     if (status == BROKER_OK) {
         *out = m;
     }
@@ -208,18 +208,17 @@ broker_unsuback_decode(
 size_t
 broker_unsuback_size(const struct broker_unsuback *m)
 {
-    return message_size(UNSUBACK_FIXED_BYTES, m->tlvs.len, 0, 0);
+    return codec_frame_size(UNSUBACK_FIXED_BYTES, m->tlvs.len, 0, 0);
 }
 
 enum broker_status
 broker_unsuback_encode(
     const struct broker_unsuback *m, uint8_t *dst, size_t cap, size_t *n)
 {
-    struct broker_header header =
-        message_header(BROKER_FRAME_UNSUBACK, 0, m->id);
+    struct broker_header header = codec_header(BROKER_FRAME_UNSUBACK, 0, m->id);
     struct writer w;
     enum broker_status status =
-        message_begin(&w, &header, broker_unsuback_size(m), dst, cap);
+        codec_begin(&w, &header, broker_unsuback_size(m), dst, cap);
 
     if (status != BROKER_OK) {
         return status;
@@ -228,5 +227,5 @@ broker_unsuback_encode(
     writer_u64(&w, m->delivered);
     writer_u64(&w, m->dropped);
     writer_view(&w, m->tlvs);
-    return message_end(&w, n);
+    return codec_end(&w, n);
 }

@@ -216,7 +216,7 @@ tag_value_is_valid(uint16_t tag, struct broker_bytes value)
     case BROKER_TAG_TEXT:
         return broker_utf8_check(value);
     case BROKER_TAG_REPLY_TO:
-        return topic_is_well_formed(value);
+        return codec_topic_is_well_formed(value);
     case BROKER_TAG_HEADER:
         return header_split(value, &key, &header_value);
     case BROKER_TAG_LIMIT:
@@ -230,7 +230,7 @@ tag_value_is_valid(uint16_t tag, struct broker_bytes value)
 }
 
 enum broker_status
-tags_check(struct broker_bytes tlvs, uint32_t expected)
+codec_tags_check(struct broker_bytes tlvs, uint32_t expected)
 {
     struct broker_tlv tlv;
     enum broker_status status;

@@ -27,7 +27,7 @@ levels_count(struct broker_bytes text, bool *wildcard)
         size_t bytes = 1;
 
         if (byte >= 0x80) {
-            bytes = utf8_sequence(text.data + pos, text.len - pos);
+            bytes = codec_utf8_sequence(text.data + pos, text.len - pos);
         }
         if (byte == 0 || bytes == 0) {
             return 0;
@@ -40,7 +40,7 @@ levels_count(struct broker_bytes text, bool *wildcard)
 }
 
 bool
-topic_is_well_formed(struct broker_bytes topic)
+codec_topic_is_well_formed(struct broker_bytes topic)
 {
     bool wildcard;
 

@@ -34,7 +34,7 @@ utf8_lead(uint8_t lead, uint8_t *low, uint8_t *high)
 }
 
 size_t
-utf8_sequence(const uint8_t *text, size_t len)
+codec_utf8_sequence(const uint8_t *text, size_t len)
 {
     uint8_t low, high;
     size_t bytes = utf8_lead(text[0], &low, &high);
@@ -64,7 +64,7 @@ broker_utf8_check(struct broker_bytes text)
         if (text.data[pos] == 0) {
             return false;
         }
-        bytes = utf8_sequence(text.data + pos, text.len - pos);
+        bytes = codec_utf8_sequence(text.data + pos, text.len - pos);
         if (bytes == 0) {
             return false;
         }

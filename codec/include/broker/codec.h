@@ -356,7 +356,7 @@ BROKER_MESSAGE_FUNCTIONS(puback);
 struct broker_subscribe {
     uint32_t id; /* the subscription's id, chosen by the client, not 0 */
     enum broker_overflow overflow; /* decoded: any byte, not only those known */
-    uint8_t options; /* enum broker_subscribe_options */
+    uint8_t options;               /* enum broker_subscribe_options */
     struct broker_bytes filter;
     struct broker_bytes group; /* empty: no queue group */
     struct broker_bytes tlvs;
@@ -406,8 +406,8 @@ BROKER_MESSAGE_FUNCTIONS(context);
 /* Id in the header is 0. At least one id; none is 0. count is at least 1. */
 struct broker_gap {
     enum broker_gap_reason reason; /* decoded: any byte, not only those known */
-    uint64_t count; /* messages */
-    uint64_t bytes; /* of whole frames */
+    uint64_t count;                /* messages */
+    uint64_t bytes;                /* of whole frames */
     struct broker_ids ids;
 };
 BROKER_MESSAGE_FUNCTIONS(gap);
