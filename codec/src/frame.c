@@ -7,6 +7,7 @@
 #include <broker/codec.h>
 
 #include "cursor.h"
+#include "message.h"
 
 enum frame_row {
 #define BROKER_FRAME(name, type, senders, flags, min_body, max_body, summary)  \
@@ -95,8 +96,7 @@ header_check(
         (header->type < BROKER_FRAME_SKIPPABLE || header->type == 0xFFFF)) {
         return BROKER_E_UNSUPPORTED_TYPE;
     }
-    if (known && (header->flags & BROKER_FLAGS_STRUCTURAL &
-                     ~(unsigned)info->flags) != 0) {
+    if (known && codec_flags_undefined(header->flags, info->flags)) {
         return BROKER_E_BAD_FLAGS;
     }
     if (header->body_bytes > limits->max_body_bytes) {

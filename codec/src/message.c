@@ -19,12 +19,6 @@ codec_frame_size(size_t fixed, size_t a, size_t b, size_t c)
     return BROKER_HEADER_BYTES + fixed + a + b + c;
 }
 
-bool
-codec_flags_undefined(uint16_t flags, uint16_t defined)
-{
-    return (flags & BROKER_FLAGS_STRUCTURAL & ~(unsigned)defined) != 0;
-}
-
 enum broker_status
 codec_begin(struct writer *w, const struct broker_header *header, size_t size,
     uint8_t *dst, size_t cap)

@@ -20,7 +20,11 @@
 size_t codec_frame_size(size_t fixed, size_t a, size_t b, size_t c);
 
 /* True if `flags` has a structural bit outside of `defined`. */
-bool codec_flags_undefined(uint16_t flags, uint16_t defined);
+static inline bool
+codec_flags_undefined(uint16_t flags, uint16_t defined)
+{
+    return (flags & BROKER_FLAGS_STRUCTURAL & ~(unsigned)defined) != 0;
+}
 
 /* Open *w on exactly `size` bytes of dst and write the frame header into it.
  * BROKER_E_INVALID_ARGUMENT if size is 0, BROKER_E_NO_SPACE if cap < size. */
