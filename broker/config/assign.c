@@ -76,6 +76,19 @@ address_equals(const struct broker_address *a, const struct broker_address *b)
            strcmp(a->port, "0") != 0; /* a free port each time */
 }
 
+/* In a file every line is checked; a flag may bring anything. */
+static bool
+has_control_bytes(struct config_text text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char byte = (unsigned char)text.data[i];
+        if (byte < 0x20 || byte == 0x7f) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Forget what the defaults or an earlier source said. */
 static void
 begin_list(struct config *config, const struct config_origin *origin)
@@ -115,9 +128,9 @@ assign_address(struct config *config, const struct config_row *row,
     char shown[CONFIG_TEXT_BYTES];
     struct broker_address address;
     const struct config_origin *old = &config->origins[config_row_key(row)];
-    const char *why = "invalid address";
+    const char *why = "control characters in an address";
 
-    if (strlen(value.data) != value.len ||
+    if (has_control_bytes(value) ||
         broker_address_parse(value.data, &address, &why) != BROKER_OK) {
         config_report(
             report, "%s = %s: %s", row->name, config_show(value, shown), why);

@@ -45,8 +45,9 @@ static void
 print_help(FILE *out)
 {
     fputs("Usage: brokerd [--config FILE] [--KEY VALUE]...\n"
-          "       brokerd --help | --version | --check | --print-effective |"
-          " --print-sample\n"
+          "       brokerd --check | --print-effective [--config FILE]"
+          " [--KEY VALUE]...\n"
+          "       brokerd --help | --version | --print-sample\n"
           "\n"
           "A publish/subscribe message broker. Without arguments it listens on"
           " this\nmachine only.\n"
