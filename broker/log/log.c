@@ -248,7 +248,7 @@ log_event(enum log_level level, const char *tag, const char *format, ...)
     errno = saved_errno;
 }
 
-/* Can the value stand without quotes, and nobody takes it for something else? */
+/* Can the value stand without quotes and not be taken for something else? */
 static bool
 is_plain(const unsigned char *bytes, size_t len)
 {
