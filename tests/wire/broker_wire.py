@@ -67,6 +67,15 @@ def to_bytes(text):
     return text.encode() if isinstance(text, str) else bytes(text)
 
 
+def parse_tcp(address):
+    """(host, port) of a tcp:// address (2.2); IPv6 loses its brackets."""
+    rest = address[len("tcp://"):]
+    host, colon, port = rest.rpartition(":")
+    if not colon or port.endswith("]"):
+        host, port = rest, DEFAULT_PORT
+    return host.strip("[]"), int(port)
+
+
 def open_socket(address, timeout=10.0):
     """A connected socket for an address of section 2.2."""
     if address.startswith("unix://"):
@@ -76,10 +85,7 @@ def open_socket(address, timeout=10.0):
         return sock
     if not address.startswith("tcp://"):
         raise ValueError("not an address: " + address)
-    host, colon, port = address[len("tcp://"):].rpartition(":")
-    if not colon or port.endswith("]"):
-        host, port = address[len("tcp://"):], DEFAULT_PORT
-    sock = socket.create_connection((host.strip("[]"), int(port)), timeout)
+    sock = socket.create_connection(parse_tcp(address), timeout)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 

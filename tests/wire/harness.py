@@ -209,11 +209,10 @@ def quiet_socket(address, receive_buffer=None):
     soon (over TCP: the buffer must be set before connecting)."""
     if receive_buffer is None or address.startswith("unix://"):
         return broker_wire.open_socket(address, DEADLINE)
-    host, _, port = address[len("tcp://"):].rpartition(":")
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     sock.settimeout(DEADLINE)
-    sock.connect((host, int(port)))
+    sock.connect(broker_wire.parse_tcp(address))
     return sock
 
 
@@ -234,7 +233,7 @@ class Ledger:
         if isinstance(event, codec.Gap):
             self.next += event.count
             self.missing += event.count
-            self.gap_bytes += event.bytes
+            self.gap_bytes += event.size
             self.gaps += 1
             return True
         number = payload_number(event.payload)

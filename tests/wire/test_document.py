@@ -66,7 +66,7 @@ class Document(unittest.TestCase):
             codec.Context(subscriptions=(7,)),
             codec.Publish(id=1, topic=b"a/b", payload=b"hello"),
             codec.Puback(id=1, matched=1),
-            codec.Gap(count=1000, bytes=27000, subscriptions=(7,)),
+            codec.Gap(count=1000, size=27000, subscriptions=(7,)),
             codec.Publish(id=2, topic=b"time",
                           fields=[(0x8003, b"_inbox/1/1")]),
             codec.Error(id=2, code=304, refused_type=0x10, retry=1)]

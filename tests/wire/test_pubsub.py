@@ -531,7 +531,7 @@ class Welcome(BrokerTest):
             event = small.next_event()
             self.assertTrue(few.take(event))
             if isinstance(event, codec.Gap):
-                gaps.append((event.reason, event.count, event.bytes))
+                gaps.append((event.reason, event.count, event.size))
         self.assertEqual(few.numbers, [0, 2, 4])
         self.assertEqual(gaps, [(2, 1, 65536 + 17), (2, 1, 70000 + 17)])
         for payload in payloads:

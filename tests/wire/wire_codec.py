@@ -91,6 +91,20 @@ def check_filter(text, max_bytes=0xFFFF, max_levels=0xFFFF):
         raise ProtocolError("BAD_FILTER", str(error)) from None
 
 
+def filter_matches(filter_text, topic):
+    """Whether a valid filter matches a valid topic name (section 6)."""
+    wanted, levels = filter_text.split(b"/"), topic.split(b"/")
+    if topic[:1] == b"$" and wanted[0] in (b"+", b"#"):
+        return False
+    if wanted[-1] == b"#":
+        wanted.pop()
+        levels = levels[:max(len(wanted), 0)]
+        if len(levels) < len(wanted):
+            return False
+    return len(wanted) == len(levels) and all(
+        want in (b"+", level) for want, level in zip(wanted, levels))
+
+
 def check_group(name):
     try:
         check_utf8(name, "group", 1, 255)
@@ -121,6 +135,11 @@ def check_field(number, value):
         need(len(value) == 4, "RETRY_AFTER_MS is not 4 bytes")
 
 
+def check_code(code):
+    """Codes below 100 are not assigned, those from 900 on never travel."""
+    need(100 <= code <= 899, "code %d" % code)
+
+
 def encode_fields(fields):
     return b"".join(struct.pack(">HH", tag, len(value)) + value
                     for tag, value in fields)
@@ -141,8 +160,10 @@ def decode_fields(data, known):
             need(number not in seen or number == KEY_VALUE, "field twice")
             seen.add(number)
             check_field(number, value)
-        else:
-            need(not tag & CRITICAL, "tag %d" % number, "UNKNOWN_TAG")
+    # Malformed anywhere is malformed, so this comes last.
+    for tag, _ in fields:
+        need(not tag & CRITICAL or tag & ~CRITICAL in known,
+             "tag 0x%04x" % tag, "UNKNOWN_TAG")
     return fields
 
 
@@ -276,6 +297,7 @@ class Error(Frame):
     def parse(self, body):
         (self.code, self.refused_type, self.error_class, self.retry,
          zero) = struct.unpack_from(">HHBBH", body)
+        check_code(self.code)
         need(1 <= self.error_class <= 3, "class")
         need(self.retry <= 1 and zero == 0, "zero field")
         self.fields = decode_fields(body[8:], self.KNOWN)
@@ -314,6 +336,7 @@ class Goaway(Frame):
     def parse(self, body):
         self.code, zero, self.retry_after_ms = struct.unpack_from(">HHI",
                                                                   body)
+        check_code(self.code)
         need(zero == 0, "zero field")
         self.fields = decode_fields(body[8:], self.KNOWN)
 
@@ -368,6 +391,7 @@ class Puback(Frame):
     def parse(self, body):
         (self.level, zero, self.count, self.matched,
          self.refused) = struct.unpack_from(">B3sIII", body)
+        need(self.id != 0, "publish number 0")
         need(1 <= self.level <= 3, "level")
         need(zero == bytes(3), "zero field")
         need(self.count >= 1, "count 0")
@@ -415,6 +439,7 @@ class Suback(Frame):
 
     def parse(self, body):
         self.policy, zero, self.retained = struct.unpack_from(">B3sI", body)
+        need(1 <= self.policy <= 5, "policy")
         need(zero == bytes(3), "zero field")
         self.fields = decode_fields(body[8:], self.KNOWN)
 
@@ -457,6 +482,7 @@ class Context(Frame):
                            *self.subscriptions)
 
     def parse(self, body):
+        need(self.id == 0, "id")
         self.subscriptions = unpack_ids(body)
 
 
@@ -464,17 +490,17 @@ class Context(Frame):
 class Gap(Frame):
     reason: int = 1
     count: int = 1
-    bytes: int = 0
+    size: int = 0  # "bytes" in 4.13
     subscriptions: tuple = ()
 
     def body(self):
         return struct.pack(">B3xQQ%dI" % len(self.subscriptions), self.reason,
-                           self.count, self.bytes, *self.subscriptions)
+                           self.count, self.size, *self.subscriptions)
 
     def parse(self, body):
-        self.reason, zero, self.count, self.bytes = struct.unpack_from(
+        self.reason, zero, self.count, self.size = struct.unpack_from(
             ">B3sQQ", body)
-        need(zero == b"\0\0\0", "zero field")
+        need(zero == bytes(3) and self.id == 0, "zero field")
         need(self.count >= 1, "count 0")
         self.subscriptions = unpack_ids(body[20:])
 
@@ -493,7 +519,8 @@ class Notice(Frame):
 
     def parse(self, body):
         self.code, zero = struct.unpack_from(">HH", body)
-        need(zero == 0, "zero field")
+        check_code(self.code)
+        need(zero == 0 and self.id == 0, "zero field")
         self.fields = decode_fields(body[4:], self.KNOWN)
 
 
@@ -502,6 +529,7 @@ def check_header(length, number, flags, limit=MAX_BODY):
     need(length <= MAX_BODY, "first byte", "BAD_START")
     cls = FRAMES.get(number)
     if cls is None and 0x8000 <= number <= 0xFFFE:
+        need(length <= limit, "%d bytes" % length, "TOO_LARGE")
         return None
     need(cls is not None, "type 0x%04x" % number, "UNSUPPORTED_TYPE")
     need(flags & 0xFF & ~cls.FLAGS == 0, "flags 0x%04x" % flags, "BAD_FLAGS")

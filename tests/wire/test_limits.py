@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: MIT
+"""Limits that are stated are kept, and reaching one harms nobody.
+
+PROTOCOL.md sections 3.2, 4.2 and 7 (401, 402).
+"""
+import unittest
+
+import broker_wire
+import wire_codec as codec
+from harness import BrokerTest, wait_until
+
+
+class Connections(BrokerTest):
+    options = {"max_connections": 3}
+    check_books_at_end = False  # no connection is left for asking
+
+    def test_one_too_many(self):
+        peers = [self.connect() for _ in range(3)]
+        for address in self.broker.addresses:
+            extra = self.raw(address)
+            # It may be told at once, or when it says HELLO.
+            try:
+                extra.send(codec.Hello())
+            except OSError:
+                pass
+            frames = extra.rest()
+            self.assertEqual(frames[-1].NAME, "GOAWAY")
+            self.assertEqual(frames[-1].name, "TOO_MANY_CONNECTIONS")
+        for peer in peers:
+            peer.ping()
+        peers[0].close()
+
+        def connect():
+            try:
+                return self.connect()
+            except (broker_wire.Refused, broker_wire.Closed, OSError):
+                return None
+        wait_until(connect, what="a free place").ping()
+
+    def test_many_too_many(self):
+        """Hundreds that are turned away, also some that say nothing."""
+        peers = [self.connect() for _ in range(3)]
+        for n in range(300):
+            extra = self.raw(self.broker.addresses[n % 2])
+            if n % 3 == 0:
+                extra.abort()
+            elif n % 3 == 1:
+                self.assertEqual(extra.rest()[-1].name,
+                                 "TOO_MANY_CONNECTIONS")
+        for peer in peers:
+            peer.ping()
+
+
+class Subscriptions(BrokerTest):
+    options = {"max_subscriptions": 3}
+
+    def test_of_one_connection(self):
+        connection, other = self.connect(), self.connect()
+        self.assertEqual(connection.welcome.max_subscriptions, 3)
+        ids = [connection.subscribe("t/%d" % n).id for n in range(3)]
+        error = self.assert_refused("TOO_MANY_SUBSCRIPTIONS",
+                                    connection.subscribe, "t/3")
+        self.assertEqual((error.refused_type, error.id, error.retry),
+                         (codec.Subscribe.TYPE, 4, 1))
+        other.subscribe("t/3")  # the limit is each connection's own
+        connection.unsubscribe(ids[0])
+        connection.subscribe("t/3", "group")
+        self.assert_refused("TOO_MANY_SUBSCRIPTIONS", connection.subscribe,
+                            "t/4", "group")
+
+
+class ManySubscriptions(BrokerTest):
+    def test_the_default_limit_can_be_used(self):
+        """All of them match one message: one frame, one long context."""
+        peer = self.raw()
+        count = peer.hello().max_subscriptions
+        for start in range(1, count + 1, 1000):
+            stop = min(start + 1000, count + 1)
+            peer.send(b"".join(
+                codec.Subscribe(id=n, filter=b"t").encode()
+                for n in range(start, stop)))
+            for n in range(start, stop):
+                self.assertEqual(peer.next_frame().id, n)
+        peer.send(codec.Subscribe(id=count + 1, filter=b"t"))
+        self.assertEqual(peer.next_frame().name, "TOO_MANY_SUBSCRIPTIONS")
+        peer.send(codec.Publish(id=1, topic=b"t"))
+        frames = {}
+        while len(frames) < 3:
+            frame = peer.next_frame()
+            frames[frame.NAME] = frame
+        self.assertEqual(sorted(frames["CONTEXT"].subscriptions),
+                         list(range(1, count + 1)))
+        self.assertEqual(frames["PUBACK"].matched, count)
+
+    def test_with_the_smallest_body_limit(self):
+        """The context of a message for all still fits into a frame."""
+        peer = self.raw()
+        welcome = peer.hello(max_body_bytes=65536)
+        count = welcome.max_subscriptions
+        self.assertLessEqual(20 + 4 * count, 65536)
+        for n in range(1, count + 1):
+            peer.send(codec.Subscribe(id=n, filter=b"t"))
+            self.assertEqual(peer.next_frame().NAME, "SUBACK")
+        self.assertEqual(self.connect().publish("t").matched, count)
+        self.assertEqual(len(peer.next_frame().subscriptions), count)
+
+
+class Topics(BrokerTest):
+    options = {"max_topic_bytes": 100, "max_topic_levels": 4}
+
+    def test_length(self):
+        connection = self.connect()
+        self.assertEqual(connection.welcome.max_topic_bytes, 100)
+        connection.subscribe("x" * 100)
+        self.assertEqual(connection.publish("x" * 100).matched, 1)
+        self.assert_refused("BAD_TOPIC", connection.publish, "x" * 101)
+        self.assert_refused("BAD_FILTER", connection.subscribe, "x" * 101)
+        self.assert_refused("BAD_TOPIC", connection.publish, "x" * 60000)
+        self.assert_refused("BAD_FILTER", connection.subscribe, "x" * 60000)
+
+    def test_levels(self):
+        connection = self.connect()
+        self.assertEqual(connection.welcome.max_topic_levels, 4)
+        for text in ["a/b/c/d", "///", "+/+/+/#"]:
+            connection.subscribe(text)
+        for topic in ["a/b/c/d", "///"]:
+            self.assertEqual(connection.publish(topic).matched, 2)
+        for topic in ["a/b/c/d/e", "////", "/" * 99]:
+            self.assert_refused("BAD_TOPIC", connection.publish, topic)
+        for text in ["a/b/c/d/e", "a/b/c/d/#", "////", "+/+/+/+/+"]:
+            self.assert_refused("BAD_FILTER", connection.subscribe, text)
+
+
+class LongestTopics(BrokerTest):
+    options = {"max_topic_bytes": 65535, "max_topic_levels": 65535}
+
+    def test_the_longest_that_the_wire_can_say(self):
+        connection = self.connect()
+        for topic in ["x" * 65535, "/" * 65534, "y/" * 32767 + "z"]:
+            connection.subscribe(topic)
+            self.assertEqual(connection.publish(topic).matched, 1)
+            self.assertEqual(connection.next_event().topic, topic)
+
+
+class Bodies(BrokerTest):
+    options = {"max_body_bytes": 100000}
+
+    def test_of_the_broker(self):
+        connection = self.connect()
+        self.assertEqual(connection.welcome.max_body_bytes, 100000)
+        connection.subscribe("t")
+        fits = bytes(100000 - 5)
+        self.assertEqual(connection.publish("t", fits).matched, 1)
+        self.assertEqual(connection.next_event().payload, fits)
+        error = self.assert_refused("TOO_LARGE", connection.publish, "t",
+                                    fits + b"x")
+        self.assertEqual(error.value(codec.LIMIT),
+                         (100000).to_bytes(8, "big"))
+        self.assert_silent(connection)
+
+
+class Descriptors(BrokerTest):
+    options = {"max_connections": 1000}
+    check_books_at_end = False
+
+    def start_broker(self, **options):
+        return super().start_broker(nofile=40, **options)
+
+    def test_running_out_of_them(self):
+        """accept() fails for a while; those who are in are served, the
+        broker does not spin, and it recovers."""
+        first = self.connect()
+        first.subscribe("t")
+        waiting = [broker_wire.open_socket(address)
+                   for address in self.broker.addresses for _ in range(60)]
+        self.assertEqual(first.publish("t", "still here").matched, 1)
+        self.assertEqual(first.next_event().payload, b"still here")
+        busy = self.broker.cpu_seconds()
+        for _ in range(100):
+            with self.assertRaises(TimeoutError):
+                first.next_event(0.01)
+        self.assertLess(self.broker.cpu_seconds() - busy, 0.5)
+        for sock in waiting:
+            sock.close()
+
+        def connect():
+            try:
+                return self.connect()
+            except (broker_wire.Refused, broker_wire.Closed, OSError):
+                return None
+        again = [wait_until(connect, what="recovery") for _ in range(5)]
+        for connection in again:
+            self.assertEqual(connection.publish("t").matched, 1)
+
+
+if __name__ == "__main__":
+    unittest.main()

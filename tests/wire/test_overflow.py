@@ -1,0 +1,362 @@
+# SPDX-License-Identifier: MIT
+"""A subscriber that does not read: bounded queues, policies, gaps.
+
+PROTOCOL.md sections 4.13, 4.14, 5.2, 5.4 and 5.6.  The slow subscribers
+use the UNIX socket, whose kernel buffers are small and do not grow.
+"""
+import unittest
+
+import wire_codec as codec
+from broker_wire import Message
+from harness import (
+    BrokerTest, Ledger, numbered, publish_bulk, wait_until)
+
+COUNT, SIZE = 12000, 200
+FRAME = 12 + 4 + 1 + SIZE  # a message on topic "t"
+CAP = 65536
+
+
+def totals(answers):
+    """(publishes, sum of matched, sum of refused) of PUBACK frames."""
+    return (sum(a.count for a in answers),
+            sum(a.count * a.matched for a in answers),
+            sum(a.count * a.refused for a in answers))
+
+
+class Overflow(BrokerTest):
+    options = {"max_output_bytes": CAP, "close_linger_ms": 20000}
+
+    def setUp(self):
+        super().setUp()
+        self.slow = self.connect(self.broker.unix)
+        self.publisher = self.connect()
+
+    def fill(self, topic="t", count=COUNT, size=SIZE, start=0):
+        return publish_bulk(self.publisher, topic,
+                            numbered(count, size, start))
+
+    def read(self, ledger, total):
+        """Reads all of it and returns the other events but notices."""
+        return [event for event in ledger.read(self.slow, total)
+                if not isinstance(event, codec.Notice)]
+
+    def check_end(self, ledger, total):
+        """What the broker counted is what we counted."""
+        books = self.slow.unsubscribe(ledger.subscription)
+        self.assertEqual((books.matched, books.delivered, books.dropped),
+                         (total, ledger.received, ledger.missing))
+
+
+class DropOldest(Overflow):
+    def test_received_and_gaps_add_up(self):
+        ledger = Ledger(self.slow.subscribe("t").id)
+        self.assertEqual(totals(self.fill()), (COUNT, COUNT, 0))
+        self.assertEqual(self.read(ledger, COUNT), [])
+        self.assertGreater(ledger.missing, 0)
+        self.assertEqual(ledger.gap_bytes, ledger.missing * FRAME)
+        self.assertEqual(ledger.numbers[-1], COUNT - 1)  # the newest stay
+        self.check_end(ledger, COUNT)
+
+    def test_as_the_explicit_policy(self):
+        answer = self.slow.subscribe("t", policy=codec.DROP_OLDEST)
+        self.assertEqual(answer.policy, codec.DROP_OLDEST)
+        ledger = Ledger(answer.id)
+        self.fill()
+        self.read(ledger, COUNT)
+        self.assertEqual(ledger.numbers[-1], COUNT - 1)
+
+    def test_it_is_the_default(self):
+        self.assertEqual(self.slow.subscribe("t").policy, codec.DROP_OLDEST)
+
+    def test_the_queue_holds_what_it_may(self):
+        """The newest messages stay, and about as many as the limit says
+        (half of it, to leave the broker its bookkeeping)."""
+        ledger = Ledger(self.slow.subscribe("t").id)
+        self.fill()
+        self.read(ledger, COUNT)
+        kept = 0
+        while (ledger.numbers[-1 - kept] == COUNT - 1 - kept
+               and kept < len(ledger.numbers) - 1):
+            kept += 1
+        self.assertGreater(kept * FRAME, CAP // 2)
+
+    def test_again_and_again(self):
+        """The queue recovers after each overflow."""
+        ledger = Ledger(self.slow.subscribe("t").id)
+        for turn in range(4):
+            self.fill(start=turn * COUNT)
+            self.read(ledger, (turn + 1) * COUNT)
+        self.assertGreaterEqual(ledger.gaps, 4)
+        self.fill(count=10, start=4 * COUNT)
+        before = ledger.missing
+        self.read(ledger, 4 * COUNT + 10)
+        self.assertEqual(ledger.missing, before)
+        self.check_end(ledger, 4 * COUNT + 10)
+
+    def test_two_subscriptions_each_with_its_own_gaps(self):
+        ledgers = [Ledger(self.slow.subscribe(t).id) for t in "tu"]
+        for start in range(0, COUNT, 100):
+            for topic in "tu":
+                self.fill(topic, 100, SIZE, start)
+        while any(ledger.next < COUNT for ledger in ledgers):
+            event = self.slow.next_event()
+            if isinstance(event, codec.Notice):
+                continue
+            self.assertEqual(len(event.subscriptions), 1)
+            self.assertTrue(any([ledger.take(event) for ledger in ledgers]))
+        for ledger in ledgers:
+            self.assertGreater(ledger.missing, 0)
+            self.check_end(ledger, COUNT)
+
+    def test_overlapping_subscriptions(self):
+        """GAP names exactly the subscriptions that each message matched:
+        every second message is for one of them, the others for both."""
+        every = Ledger(self.slow.subscribe("x/+").id)
+        odd = self.slow.subscribe("x/1").id
+        self.publisher.send_bytes(b"".join(
+            codec.Publish(topic=b"x/%d" % (n % 2), payload=p).encode()
+            for n, p in enumerate(numbered(COUNT, SIZE))))
+        self.publisher.ping()
+        odd_count = 0
+        sets = set()
+        while every.next < COUNT:
+            event = self.slow.next_event()
+            if isinstance(event, codec.Notice):
+                continue
+            self.assertTrue(every.take(event))
+            if odd in event.subscriptions:
+                odd_count += getattr(event, "count", 1)
+            sets.add(frozenset(event.subscriptions))
+        self.assertEqual(odd_count, COUNT // 2)
+        self.assertEqual(sets, {frozenset({every.subscription}),
+                                frozenset({every.subscription, odd})})
+        self.check_end(every, COUNT)
+
+    def test_other_subscribers_are_not_affected(self):
+        healthy = self.connect()
+        fast = Ledger(healthy.subscribe("t").id)
+        slow = Ledger(self.slow.subscribe("t").id)
+        for start in range(0, COUNT, 100):
+            self.assertEqual(totals(self.fill("t", 100, SIZE, start))[1:],
+                             (200, 0))
+            fast.read(healthy, start + 100)
+        self.assertEqual((fast.received, fast.missing), (COUNT, 0))
+        self.read(slow, COUNT)
+        self.assertGreater(slow.missing, 0)
+
+    def test_over_tcp(self):
+        self.slow = self.connect(receive_buffer=4096)
+        ledger = Ledger(self.slow.subscribe("t").id)
+        self.fill(count=10000, size=2000)
+        self.read(ledger, 10000)
+        self.assertGreater(ledger.missing, 0)
+        self.check_end(ledger, 10000)
+
+    def test_a_message_larger_than_the_queue(self):
+        """It cannot fit whatever is dropped: the publisher is told, and the
+        subscriber gets a GAP."""
+        ledger = Ledger(self.slow.subscribe("t").id)
+        answers = self.fill(count=3, size=10)
+        answers += self.fill(count=1, size=CAP * 4, start=3)
+        answers += self.fill(count=3, size=10, start=4)
+        self.read(ledger, 7)
+        self.assertEqual(totals(answers), (7, 7, ledger.missing))
+        self.assertLessEqual(ledger.missing, 1)
+
+
+class DropNewest(Overflow):
+    def test_the_publisher_is_told(self):
+        answer = self.slow.subscribe("t", policy=codec.DROP_NEWEST)
+        self.assertEqual(answer.policy, codec.DROP_NEWEST)
+        ledger = Ledger(answer.id)
+        answers = self.fill()
+        self.read(ledger, COUNT)
+        self.assertGreater(ledger.missing, 0)
+        self.assertEqual(totals(answers), (COUNT, COUNT, ledger.missing))
+        self.assertEqual(ledger.numbers,
+                         list(range(len(ledger.numbers))))  # the oldest stay
+        self.assertEqual(ledger.gap_bytes, ledger.missing * FRAME)
+        self.check_end(ledger, COUNT)
+
+    def test_which_ones_were_refused(self):
+        """The numbers whose PUBACK says refused are those in the gap."""
+        ledger = Ledger(self.slow.subscribe("t",
+                                            policy=codec.DROP_NEWEST).id)
+        answers = self.fill()
+        refused = {n for a in answers if a.refused
+                   for n in range(a.id - a.count, a.id)}  # counted from 0
+        self.read(ledger, COUNT)
+        self.assertEqual(set(ledger.numbers), set(range(COUNT)) - refused)
+
+    def test_it_goes_on_afterwards(self):
+        ledger = Ledger(self.slow.subscribe("t",
+                                            policy=codec.DROP_NEWEST).id)
+        self.fill()
+        self.read(ledger, COUNT)
+        missing = ledger.missing
+        answers = self.fill(count=10, start=COUNT)
+        self.read(ledger, COUNT + 10)
+        self.assertEqual((totals(answers)[2], ledger.missing), (0, missing))
+
+    def test_the_more_preserving_policy_wins(self):
+        """Drop-newest over drop-oldest, for messages that match both."""
+        oldest = Ledger(self.slow.subscribe("+").id)
+        newest = Ledger(self.slow.subscribe("t",
+                                            policy=codec.DROP_NEWEST).id)
+        answers = self.fill()
+        while oldest.next < COUNT:
+            event = self.slow.next_event()
+            if not isinstance(event, codec.Notice):
+                self.assertTrue(oldest.take(event))
+                self.assertTrue(newest.take(event))
+        self.assertEqual(oldest.numbers, list(range(len(oldest.numbers))))
+        self.assertEqual(totals(answers),
+                         (COUNT, 2 * COUNT, 2 * oldest.missing))
+
+
+class Disconnect(Overflow):
+    def test_goaway_slow_consumer(self):
+        answer = self.slow.subscribe("t", policy=codec.DISCONNECT)
+        self.assertEqual(answer.policy, codec.DISCONNECT)
+        self.fill()
+        self.assertEqual(self.publisher.publish("t").matched, 0)
+        events = self.slow.read_to_end()
+        self.assertIsInstance(events[-1], codec.Goaway)
+        self.assertEqual(events[-1].name, "SLOW_CONSUMER")
+        self.assertNotEqual(events[-1].text, "")
+        got = [e for e in events if isinstance(e, Message)]
+        for number, event in enumerate(got):
+            self.assertEqual(event.payload, numbered(1, SIZE, number)[0])
+        self.assertLess(len(got), COUNT)
+
+    def test_it_wins_over_the_others(self):
+        self.slow.subscribe("+", policy=codec.DROP_OLDEST)
+        self.slow.subscribe("#", policy=codec.DROP_NEWEST)
+        self.slow.subscribe("t", policy=codec.DISCONNECT)
+        self.fill()
+        events = self.slow.read_to_end()
+        self.assertEqual(getattr(events[-1], "name", ""), "SLOW_CONSUMER")
+
+    def test_only_messages_of_that_subscription_disconnect(self):
+        """Overflow by messages for drop-oldest subscriptions alone does
+        not end a connection that also has a disconnect subscription."""
+        ledger = Ledger(self.slow.subscribe("t").id)
+        self.slow.subscribe("u", policy=codec.DISCONNECT)
+        self.fill()
+        self.read(ledger, COUNT)
+        self.assertEqual(self.publisher.publish("u").matched, 1)
+
+    def test_a_reader_is_not_disconnected(self):
+        healthy = self.connect()
+        ledger = Ledger(healthy.subscribe("t", policy=codec.DISCONNECT).id)
+        for start in range(0, 5000, 100):
+            self.fill("t", 100, SIZE, start)
+            ledger.read(healthy, start + 100)
+        self.assertEqual(ledger.missing, 0)
+
+
+class WithoutLinger(Overflow):
+    options = {"max_output_bytes": CAP, "close_linger_ms": 100}
+
+    def test_a_disconnected_peer_that_never_reads_is_released(self):
+        self.slow.subscribe("t", policy=codec.DISCONNECT)
+        before = self.connection_count()
+        self.fill()
+        wait_until(lambda: self.connection_count() == before - 1)
+
+
+class ControlFrames(Overflow):
+    """Answers overtake what is queued."""
+
+    options = {"max_output_bytes": 1 << 20, "close_linger_ms": 20000}
+    total = 3000  # of 1,000 bytes: more than queue and kernel hold
+
+    def events_until(self, *kinds):
+        """Reads until one frame of each kind came; returns all events."""
+        events, missing = [], set(kinds)
+        while missing:
+            frame = self.slow.read_frame()
+            if isinstance(frame, codec.Context):
+                self.slow.context = frame
+            elif isinstance(frame, codec.Publish):
+                frame = Message(frame, self.slow.context.subscriptions,
+                                False)
+            events.append(frame)
+            missing.discard(frame.__class__)
+        return events
+
+    def test_ping_and_unsubscribe_while_the_queue_is_full(self):
+        ledger = Ledger(self.slow.subscribe("t").id)
+        other = self.slow.subscribe("other").id
+        self.fill(count=self.total, size=1000)
+        self.slow.send(codec.Ping(id=77, data=b"overtake"))
+        self.slow.send(codec.Unsubscribe(id=other))
+        self.slow.send(codec.Publish(id=1, topic=b"nobody"))
+        self.slow.send(codec.Subscribe(id=50, filter=b"new"))
+        self.let_process()
+        events = self.events_until(codec.Pong, codec.Unsuback, codec.Puback,
+                                   codec.Suback)
+        first = sum(ledger.take(e) for e in events
+                    if isinstance(e, (Message, codec.Gap)))
+        self.read(ledger, self.total)
+        # What came before the answers was in the kernel already.
+        self.assertGreater(ledger.received - first, 500)
+
+    def test_errors_overtake(self):
+        ledger = Ledger(self.slow.subscribe("t").id)
+        self.fill(count=self.total, size=1000)
+        self.slow.send(codec.Publish(id=1, topic=b"+"))
+        self.let_process()
+        events = self.events_until(codec.Error)
+        for event in events:
+            ledger.take(event)
+        before = ledger.received
+        self.read(ledger, self.total)
+        self.assertGreater(ledger.received - before, 500)
+
+    def test_unsubscribing_the_full_one(self):
+        ledger = Ledger(self.slow.subscribe("t").id)
+        self.fill(count=self.total, size=1000)
+        self.slow.send(codec.Unsubscribe(id=ledger.subscription))
+        self.let_process()
+        answer = None
+        for event in self.events_until(codec.Unsuback):
+            if isinstance(event, codec.Unsuback):
+                answer = event
+            else:
+                ledger.take(event)
+        self.assertEqual(answer.matched, self.total)
+        self.assertEqual(answer.delivered, ledger.received)
+        self.assertGreaterEqual(answer.dropped, ledger.missing)
+        self.assert_silent(self.slow)
+
+
+class QueueHigh(Overflow):
+    def notices(self, ledger, total):
+        found = []
+        while ledger.next < total:
+            event = self.slow.next_event()
+            if isinstance(event, codec.Notice):
+                found.append(event)
+            else:
+                self.assertTrue(ledger.take(event))
+        return found
+
+    def test_once_for_each_time_that_it_fills(self):
+        ledger = Ledger(self.slow.subscribe("t").id)
+        for turn in range(3):
+            self.fill(start=turn * COUNT)
+            found = self.notices(ledger, (turn + 1) * COUNT)
+            self.assertEqual([n.name for n in found], ["QUEUE_HIGH"])
+            self.assertEqual(found[0].id, 0)
+
+    def test_not_for_a_queue_that_stays_low(self):
+        healthy = self.connect()
+        ledger = Ledger(healthy.subscribe("t").id)
+        for start in range(0, 5000, 50):
+            self.fill("t", 50, SIZE, start)
+            self.assertEqual(ledger.read(healthy, start + 50), [])
+
+
+if __name__ == "__main__":
+    unittest.main()
