@@ -35,7 +35,7 @@ out_fini(struct out *out)
     *out = (struct out){.fd = -1};
 }
 
-static void
+void
 out_fail(struct out *out, int error)
 {
     out->failed_errno = error;

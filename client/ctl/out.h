@@ -42,6 +42,10 @@ void out_text(struct out *out, const char *text);
 __attribute__((format(printf, 2, 3))) void out_printf(
     struct out *out, const char *format, ...);
 
+/* End the output with this errno, as if the descriptor had failed: for callers
+ * that cannot make what they have to write. */
+void out_fail(struct out *out, int error);
+
 /* Bytes that wait. */
 size_t out_pending(const struct out *out);
 

@@ -627,7 +627,7 @@ BROKER_API void broker_client_info(struct broker_client *client,
 /* Counters over the life of the handle. */
 struct broker_client_stats {
     uint64_t messages_sent;   /* PUBLISH frames written whole, again ones too */
-    uint64_t messages_resent; /* of these: again, after a lost connection */
+    uint64_t messages_resent;    /* sent again, after a lost connection */
     uint64_t messages_acknowledged;
     uint64_t messages_refused; /* by ERROR, with and without acknowledgement */
     uint64_t messages_duplicate; /* settled on an earlier connection */

@@ -1,0 +1,488 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * brokerctl sub FILTER...: print what arrives.
+ *
+ * One loop waits for the broker, for room in standard output and for signals.
+ * What arrived is written before the next wait, so a reader never waits for a
+ * line that is already here. When standard output is blocked, messages are kept
+ * up to OUT_HIGH_BYTES; then nothing more is read from the broker, whose
+ * overflow policy applies and whose gaps say what is missing.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd.h"
+#include "duration.h"
+#include "link.h"
+#include "printer.h"
+#include "say.h"
+#include "signals.h"
+
+#define OUT_HIGH_BYTES 8388608u
+/* The time for leaving: unsubscribing and the half-close. */
+#define LEAVE_NS UINT64_C(5000000000)
+
+struct sub_settings {
+    struct printer_settings printer;
+    const char *group;
+    uint64_t count;      /* 0: no limit */
+    uint64_t timeout_ns; /* 0: no limit */
+    uint64_t connect_timeout_ns;
+    int overflow; /* enum broker_overflow */
+    bool no_retained;
+    bool no_reconnect;
+    uint64_t ready_fd; /* 0: none */
+};
+
+static const struct sub_settings defaults = {
+    .connect_timeout_ns = LINK_TIMEOUT_NS,
+};
+
+static const struct option_choice overflow_choices[] = {
+    {"drop-oldest", BROKER_OVERFLOW_DROP_OLDEST},
+    {"drop-newest", BROKER_OVERFLOW_DROP_NEWEST},
+    {"disconnect", BROKER_OVERFLOW_DISCONNECT},
+    {NULL, 0},
+};
+
+static const struct option_spec options[] = {
+    PRINTER_OPTIONS(sub_settings, printer),
+    {"count", 'n', OPTION_COUNT, "N", "end after N messages",
+        offsetof(struct sub_settings, count), NULL},
+    {"timeout", 't', OPTION_DURATION, "DURATION",
+        "end after this time (5s, 250ms)",
+        offsetof(struct sub_settings, timeout_ns), NULL},
+    {"group", 'g', OPTION_TEXT, "NAME",
+        "share the messages with this queue group",
+        offsetof(struct sub_settings, group), NULL},
+    {"overflow", 'o', OPTION_CHOICE, "POLICY",
+        "drop-oldest, drop-newest or disconnect",
+        offsetof(struct sub_settings, overflow), overflow_choices},
+    {"no-retained", 0, OPTION_FLAG, NULL, "no retained values at the start",
+        offsetof(struct sub_settings, no_retained), NULL},
+    {"no-reconnect", 0, OPTION_FLAG, NULL,
+        "end when the connection is lost",
+        offsetof(struct sub_settings, no_reconnect), NULL},
+    {"connect-timeout", 0, OPTION_DURATION, "DURATION",
+        "time for the first connection (5s)",
+        offsetof(struct sub_settings, connect_timeout_ns), NULL},
+    {"ready-fd", 0, OPTION_COUNT, "FD",
+        "write a line break to FD once subscribed",
+        offsetof(struct sub_settings, ready_fd), NULL},
+    {0},
+};
+
+/* One filter of the command line. */
+struct sub_filter {
+    struct subscriber *subscriber;
+    const char *text;
+    uint32_t subscription; /* the library's number */
+};
+
+struct subscriber {
+    const struct sub_settings *settings;
+    const struct invocation *invocation;
+    struct link link;
+    struct printer printer;
+    struct sub_filter *filters;
+    const char **gap_filters; /* room for the filters of one gap */
+    size_t filter_count;
+    size_t unanswered; /* SUBSCRIBE or UNSUBSCRIBE without an answer */
+    enum ctl_exit refused; /* a subscription was refused */
+    bool gap;
+    uint64_t deadline_ns;
+};
+
+/* ---- what the library calls -------------------------------------------------- */
+
+static bool
+has_enough(const struct subscriber *subscriber)
+{
+    return subscriber->settings->count != 0 &&
+        subscriber->printer.count >= subscriber->settings->count;
+}
+
+static void
+message_cb(struct broker_client *client, const struct broker_message *message,
+    void *user)
+{
+    const struct sub_filter *filter = user;
+
+    (void)client;
+    /* A message that matches several filters is printed once. */
+    if (message->nth == 0 && !has_enough(filter->subscriber)) {
+        printer_message(&filter->subscriber->printer, message);
+    }
+}
+
+static const char *
+filter_text(const struct subscriber *subscriber, uint32_t subscription)
+{
+    for (size_t i = 0; i < subscriber->filter_count; i++) {
+        if (subscriber->filters[i].subscription == subscription) {
+            return subscriber->filters[i].text;
+        }
+    }
+    return "?";
+}
+
+static void
+say_gap(const struct subscriber *subscriber,
+    const struct broker_client_gap *gap, size_t filter_count)
+{
+    char filters[256] = "";
+    size_t used = 0;
+
+    for (size_t i = 0; i < filter_count && used < sizeof filters; i++) {
+        const int n = snprintf(filters + used, sizeof filters - used, "%s%s",
+            i > 0 ? ", " : "", subscriber->gap_filters[i]);
+
+        used += n > 0 ? (size_t)n : 0;
+    }
+    if (gap->count > 0) {
+        say("gap: %" PRIu64 " messages are missing on %s (%s)", gap->count,
+            filters, broker_client_gap_text(gap->reason));
+    } else {
+        say("gap: messages may be missing on %s (%s)", filters,
+            broker_client_gap_text(gap->reason));
+    }
+}
+
+static void
+gap_cb(struct broker_client *client, const struct broker_client_gap *gap,
+    void *user)
+{
+    struct subscriber *subscriber = user;
+    struct broker_client_gap known = *gap;
+
+    (void)client;
+    if (known.subscription_count > subscriber->filter_count) {
+        known.subscription_count = subscriber->filter_count;
+    }
+    for (size_t i = 0; i < known.subscription_count; i++) {
+        subscriber->gap_filters[i] =
+            filter_text(subscriber, known.subscriptions[i]);
+    }
+    subscriber->gap = true;
+    say_gap(subscriber, &known, known.subscription_count);
+    printer_gap(&subscriber->printer, &known, subscriber->gap_filters);
+}
+
+static void
+subscribed_cb(struct broker_client *client,
+    const struct broker_client_subscribed *subscribed, void *user)
+{
+    struct sub_filter *filter = user;
+    struct subscriber *subscriber = filter->subscriber;
+    char text[LINK_TEXT_MAX];
+
+    (void)client;
+    subscriber->unanswered--;
+    if (subscribed->status != BROKER_OK) {
+        subscriber->refused = link_exit_code(subscribed->status);
+        say("cannot subscribe to %s: %s", filter->text,
+            link_text(subscribed->status, subscribed->text, text,
+                sizeof text));
+    } else if (subscriber->link.verbose) {
+        say("subscribed %s", filter->text);
+    }
+}
+
+static void
+unsubscribed_cb(struct broker_client *client,
+    const struct broker_client_unsubscribed *books, void *user)
+{
+    struct sub_filter *filter = user;
+
+    (void)client;
+    filter->subscriber->unanswered--;
+    if (filter->subscriber->link.verbose && books->status == BROKER_OK) {
+        say("unsubscribed %s: matched %" PRIu64 ", delivered %" PRIu64
+            ", dropped %" PRIu64,
+            filter->text, books->matched, books->delivered, books->dropped);
+    }
+}
+
+/* ---- the loop ------------------------------------------------------------------ */
+
+/* The reader of our output has gone, or the output is broken. */
+static void
+check_output(struct out *out, short revents)
+{
+    if ((revents & (POLLERR | POLLHUP)) != 0 && out_pending(out) == 0) {
+        out_fail(out, EPIPE);
+    } else if ((revents & POLLNVAL) != 0) {
+        out_fail(out, EBADF);
+    }
+    (void)out_drain(out);
+}
+
+/* One round: wait, let the client work, write. */
+static enum broker_status
+turn(struct subscriber *subscriber, uint64_t deadline_ns)
+{
+    struct out *out = subscriber->invocation->out;
+    enum broker_status status = BROKER_OK;
+    struct pollfd fds[] = {
+        {.fd = signals_fd(), .events = POLLIN},
+        {.fd = out->fd, .events = 0},
+    };
+    const int timeout_ms = link_left_ms(deadline_ns);
+
+    if (out_pending(out) > 0) {
+        fds[1].events = POLLOUT;
+    }
+    if (out_pending(out) > OUT_HIGH_BYTES) {
+        link_wait_only(fds, 2, timeout_ms);
+    } else {
+        status = link_turn(&subscriber->link, fds, 2, timeout_ms);
+    }
+    if (fds[0].revents != 0) {
+        signals_clear();
+    }
+    check_output(out, fds[1].revents);
+    return status;
+}
+
+static bool
+is_over(const struct subscriber *subscriber)
+{
+    return has_enough(subscriber) || signals_stop_wanted() ||
+        out_failed(subscriber->invocation->out) != 0 ||
+        subscriber->refused != CTL_EXIT_OK ||
+        link_left_ms(subscriber->deadline_ns) == 0;
+}
+
+/* Everything is subscribed: tell who waits for it. */
+static enum ctl_exit
+announce(const struct subscriber *subscriber)
+{
+    const uint64_t fd = subscriber->settings->ready_fd;
+
+    if (fd == 0) {
+        return CTL_EXIT_OK;
+    }
+    if (fd > INT32_MAX || write((int)fd, "\n", 1) != 1) {
+        say("sub: cannot write to --ready-fd %" PRIu64
+            ": open it first, such as with %" PRIu64 ">file",
+            fd, fd);
+        return CTL_EXIT_USAGE;
+    }
+    if (fd > STDERR_FILENO) {
+        (void)close((int)fd);
+    }
+    return CTL_EXIT_OK;
+}
+
+static enum ctl_exit
+receive(struct subscriber *subscriber)
+{
+    bool announced = false;
+
+    while (!is_over(subscriber)) {
+        const enum broker_status status =
+            turn(subscriber, subscriber->deadline_ns);
+
+        if (status != BROKER_OK) {
+            return link_failure(&subscriber->link, status);
+        }
+        if (!announced && subscriber->unanswered == 0 &&
+            subscriber->refused == CTL_EXIT_OK) {
+            const enum ctl_exit code = announce(subscriber);
+
+            if (code != CTL_EXIT_OK) {
+                return code;
+            }
+            announced = true;
+        }
+    }
+    return subscriber->refused;
+}
+
+/* ---- beginning and end ----------------------------------------------------------- */
+
+static enum ctl_exit
+subscribe_one(struct subscriber *subscriber, struct sub_filter *filter)
+{
+    const struct broker_client_subscription subscription = {
+        .filter = filter->text,
+        .group = subscriber->settings->group,
+        .overflow = (enum broker_overflow)subscriber->settings->overflow,
+        .no_retained = subscriber->settings->no_retained,
+        .on_message = message_cb,
+        .on_subscribed = subscribed_cb,
+        .user = filter,
+    };
+    const enum broker_status status = broker_client_subscribe(
+        subscriber->link.client, &subscription, &filter->subscription);
+
+    if (status != BROKER_OK) {
+        return link_failure(&subscriber->link, status);
+    }
+    subscriber->unanswered++;
+    return CTL_EXIT_OK;
+}
+
+static enum ctl_exit
+subscribe_all(struct subscriber *subscriber)
+{
+    enum ctl_exit code = CTL_EXIT_OK;
+
+    for (size_t i = 0; i < subscriber->filter_count; i++) {
+        struct sub_filter *filter = &subscriber->filters[i];
+
+        filter->subscriber = subscriber;
+        filter->text = subscriber->invocation->arguments[i];
+        code = subscribe_one(subscriber, filter);
+        if (code != CTL_EXIT_OK) {
+            break;
+        }
+    }
+    return code;
+}
+
+/* End the subscriptions, with what the broker still has for them unless we have
+ * enough, and leave. Nobody waits longer than LEAVE_NS for it. */
+static enum ctl_exit
+leave(struct subscriber *subscriber)
+{
+    const bool drain = !has_enough(subscriber) &&
+        out_failed(subscriber->invocation->out) == 0;
+    const uint64_t deadline_ns = link_deadline_ns(LEAVE_NS);
+
+    subscriber->link.leaving = true;
+    for (size_t i = 0; i < subscriber->filter_count; i++) {
+        struct sub_filter *filter = &subscriber->filters[i];
+
+        if (broker_client_unsubscribe(subscriber->link.client,
+                filter->subscription, drain, unsubscribed_cb,
+                filter) == BROKER_OK) {
+            subscriber->unanswered++;
+        }
+    }
+    while (subscriber->unanswered > 0 && subscriber->link.lost_ns == 0 &&
+        link_left_ms(deadline_ns) != 0 &&
+        turn(subscriber, deadline_ns) == BROKER_OK) {
+    }
+    return subscriber->link.lost_ns == 0
+        ? link_close(&subscriber->link, LEAVE_NS)
+        : CTL_EXIT_OK;
+}
+
+/* What the messages themselves say, if nothing else went wrong. */
+static enum ctl_exit
+verdict(const struct subscriber *subscriber)
+{
+    const struct sub_settings *settings = subscriber->settings;
+    const uint64_t wanted = settings->count != 0 ? settings->count : 1;
+
+    if (subscriber->gap) {
+        return CTL_EXIT_GAP;
+    }
+    if (subscriber->link.errors > 0) {
+        return link_exit_code(subscriber->link.error);
+    }
+    if (link_left_ms(subscriber->deadline_ns) == 0 && !signals_stop_wanted() &&
+        subscriber->printer.count < wanted) {
+        say("sub: %" PRIu64 " of %" PRIu64 " messages came in time",
+            subscriber->printer.count, wanted);
+        return CTL_EXIT_TIMEOUT;
+    }
+    return CTL_EXIT_OK;
+}
+
+static enum ctl_exit
+run_connected(struct subscriber *subscriber)
+{
+    enum ctl_exit code = subscribe_all(subscriber);
+
+    subscriber->deadline_ns =
+        link_deadline_ns(subscriber->settings->timeout_ns);
+    if (code == CTL_EXIT_OK) {
+        code = receive(subscriber);
+    }
+    if (code == CTL_EXIT_OK) {
+        code = leave(subscriber);
+    }
+    link_drop(&subscriber->link);
+    return code != CTL_EXIT_OK ? code : verdict(subscriber);
+}
+
+static enum ctl_exit
+open_and_run(struct subscriber *subscriber)
+{
+    const struct link_options options = {
+        .timeout_ns = subscriber->settings->connect_timeout_ns,
+        .reconnect = !subscriber->settings->no_reconnect,
+        .on_gap = gap_cb,
+        .user = subscriber,
+    };
+    enum ctl_exit code;
+
+    if (!signals_open()) {
+        say("sub: cannot catch signals: %s", strerror(errno));
+        return CTL_EXIT_FAILED;
+    }
+    code = link_open(&subscriber->link, subscriber->invocation, &options);
+    if (code == CTL_EXIT_OK) {
+        code = run_connected(subscriber);
+    }
+    signals_close();
+    return code;
+}
+
+static enum ctl_exit
+run(const struct invocation *invocation)
+{
+    struct subscriber subscriber = {
+        .settings = invocation->settings,
+        .invocation = invocation,
+        .filter_count = invocation->argument_count,
+    };
+    enum ctl_exit code = printer_init(
+        &subscriber.printer, &subscriber.settings->printer, invocation);
+
+    if (code != CTL_EXIT_OK) {
+        return code;
+    }
+    subscriber.filters =
+        calloc(subscriber.filter_count, sizeof subscriber.filters[0]);
+    subscriber.gap_filters =
+        calloc(subscriber.filter_count, sizeof subscriber.gap_filters[0]);
+    if (subscriber.filters != NULL && subscriber.gap_filters != NULL) {
+        code = open_and_run(&subscriber);
+    } else {
+        say("sub: out of memory");
+        code = CTL_EXIT_FAILED;
+    }
+    free(subscriber.gap_filters);
+    free(subscriber.filters);
+    printer_fini(&subscriber.printer);
+    return code;
+}
+
+const struct command cmd_sub = {
+    .name = "sub",
+    .summary = "Print the messages that match a filter",
+    .arguments = "FILTER...",
+    .details =
+        "Without --raw, --json and --format each payload is a line. Gaps are "
+        "said on\n"
+        "standard error and end in exit code 2. A message that matches several "
+        "filters\n"
+        "is printed once. SIGINT and SIGTERM unsubscribe and end with code "
+        "0.\n",
+    .min_arguments = 1,
+    .max_arguments = CMD_MANY_ARGUMENTS,
+    .options = options,
+    .settings_bytes = sizeof(struct sub_settings),
+    .defaults = &defaults,
+    .exits = CTL_EXIT_BITS_CONNECTED | CTL_EXIT_BIT(GAP) |
+        CTL_EXIT_BIT(TIMEOUT),
+    .print_more = printer_help_formats,
+    .run = run,
+};

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The requests in flight: by the token that is the last level of their reply
+ * topic, and by deadline (a binary heap). Knows no frames and calls nobody
+ * back. Not thread-safe.
+ */
+#ifndef BROKER_CLIENT_REQUESTS_H
+#define BROKER_CLIENT_REQUESTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <broker/client.h>
+
+#include "map.h"
+
+/* "_inbox/" 32 hex digits "/" 16 hex digits, and NUL. */
+#define REQUEST_INBOX_BYTES 39
+#define REQUEST_TOPIC_BYTES (REQUEST_INBOX_BYTES + 1 + 16)
+
+struct request {
+    uint64_t token;
+    uint64_t deadline_us;
+    size_t heap_index;
+    uint32_t number; /* of its publish, while that waits for its answer */
+    bool waiting;    /* does it? */
+    bool doomed;     /* ends with the connection that was lost */
+    broker_client_reply_fn *callback;
+    void *user;
+};
+
+struct requests {
+    char inbox[REQUEST_INBOX_BYTES + 1]; /* without the token */
+    struct map by_token;
+    struct request **heap; /* heap[0] has the earliest deadline */
+    size_t count, capacity;
+    uint64_t last_token;
+};
+
+/* `random` makes the inbox this handle's own. */
+void requests_init(struct requests *requests, const uint8_t random[16]);
+/* Frees all; nobody is called back. */
+void requests_fini(struct requests *requests);
+
+/* A new request; NULL: no memory. */
+struct request *requests_add(
+    struct requests *requests, uint64_t deadline_us);
+
+/* Its reply topic, NUL-terminated. */
+void requests_topic(const struct requests *requests,
+    const struct request *request, char topic[REQUEST_TOPIC_BYTES + 1]);
+
+/* Which request is this reply topic of? NULL: of none that is in flight. */
+struct request *requests_find(
+    const struct requests *requests, struct broker_bytes topic);
+
+/* The one with the earliest deadline, or NULL. */
+struct request *requests_first(const struct requests *requests);
+
+/* Any one that is doomed, or NULL. */
+struct request *requests_doomed(const struct requests *requests);
+
+/* Take it out and free it. */
+void requests_remove(struct requests *requests, struct request *request);
+
+#endif

@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the user asks for, as frames in the log and entries in the tables. See
+ * session.h. Nothing here calls back, so every thread may call it.
+ */
+#include "session.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+static enum broker_status
+refuse(struct session *session, enum broker_status status, const char *what)
+{
+    text_status(
+        session->error_text, what, status, (struct broker_bytes){NULL, 0});
+    return status;
+}
+
+/* ---- publish ----------------------------------------------------------------- */
+
+static bool
+topic_is_good(struct session *session, struct broker_bytes topic)
+{
+    struct session_topic_memo *memo = &session->sent_topic;
+    if (topic.len == memo->len && topic.len > 0 &&
+        memcmp(topic.data, memo->bytes, memo->len) == 0) {
+        return true;
+    }
+    if (broker_topic_check(&session->agreed.limits, topic) != BROKER_OK) {
+        return false;
+    }
+    if (topic.len <= sizeof memo->bytes) {
+        memcpy(memo->bytes, topic.data, topic.len);
+        memo->len = topic.len;
+    }
+    return true;
+}
+
+static enum broker_status
+refuse_too_large(struct session *session, struct broker_bytes topic, size_t n)
+{
+    char name[128];
+    text_copy(name, sizeof name, topic);
+    text_format(session->error_text,
+        "a message of %zu bytes to '%s' is larger than the limit of %lu bytes "
+        "in one message (max_body_bytes): %s",
+        n, name, (unsigned long)session->agreed.max_body_bytes,
+        broker_status_remedy(BROKER_E_TOO_LARGE));
+    return BROKER_E_TOO_LARGE;
+}
+
+static struct broker_publish
+to_frame(const struct session_publish *publish)
+{
+    return (struct broker_publish){
+        .flags = publish->retain ? BROKER_PUBLISH_RETAIN : 0,
+        .topic = publish->topic,
+        .headers = publish->fields,
+        .payload = publish->payload,
+    };
+}
+
+enum broker_status
+session_publish_check(struct session *session,
+    const struct session_publish *publish, size_t *frame_bytes)
+{
+    if (!topic_is_good(session, publish->topic)) {
+        return refuse(session, BROKER_E_BAD_TOPIC, "cannot publish");
+    }
+    struct broker_publish frame = to_frame(publish);
+    size_t size = publish->payload.len > BROKER_BODY_BYTES_MAX
+                      ? 0
+                      : broker_publish_size(&frame);
+    if (size == 0 ||
+        size - BROKER_HEADER_BYTES > session->agreed.max_body_bytes) {
+        return refuse_too_large(session, publish->topic,
+            publish->topic.len + publish->fields.len + publish->payload.len);
+    }
+    *frame_bytes = size;
+    return BROKER_OK;
+}
+
+bool
+session_has_room(const struct session *session, size_t frame_bytes)
+{
+    size_t bytes = session->log.bytes;
+    size_t limit = session->config.buffer_bytes;
+    return bytes == 0 || (bytes < limit && frame_bytes <= limit - bytes);
+}
+
+enum broker_status
+session_publish(struct session *session, const struct session_publish *publish,
+    size_t frame_bytes)
+{
+    if (publish->numbered && !publishes_reserve(&session->publishes)) {
+        return refuse(session, BROKER_E_NO_MEMORY, "cannot publish");
+    }
+    uint8_t *data = outlog_reserve(&session->log, frame_bytes);
+    if (data == NULL) {
+        return refuse(session, BROKER_E_NO_MEMORY, "cannot publish");
+    }
+    struct broker_publish frame = to_frame(publish);
+    if (publish->numbered) {
+        frame.id = publishes_next_number(&session->publishes);
+    }
+    size_t n;
+    enum broker_status status =
+        broker_publish_encode(&frame, data, frame_bytes, &n);
+    if (status != BROKER_OK) {
+        return refuse(session, status, "cannot publish");
+    }
+    outlog_commit(&session->log, n);
+    session->stats.messages_published++;
+    if (!publish->numbered) {
+        session->fire_taken++;
+        return BROKER_OK;
+    }
+    struct publish_slot slot = {
+        .state = PUBLISH_WAITING,
+        .kind = (uint8_t)publish->kind,
+        .callback = publish->callback,
+        .user = publish->user,
+    };
+    slot.chunk = outlog_hold(&session->log, n, &slot.offset);
+    publishes_push(&session->publishes, &slot);
+    if (publish->kind == PUBLISH_REQUEST) {
+        struct request *request = publish->user;
+        request->number = frame.id;
+        request->waiting = true;
+    }
+    return BROKER_OK;
+}
+
+/* ---- subscribe --------------------------------------------------------------- */
+
+static struct broker_subscribe
+subscribe_frame(const struct subscription *subscription)
+{
+    return (struct broker_subscribe){
+        .id = subscription->id,
+        .overflow = subscription->overflow,
+        .options = subscription->options,
+        .filter = subscription->filter,
+        .group = subscription->group,
+    };
+}
+
+enum broker_status
+session_send_subscribe(struct session *session,
+    struct subscription *subscription, bool in_preamble)
+{
+    struct broker_subscribe frame = subscribe_frame(subscription);
+    size_t size = broker_subscribe_size(&frame), n = 0;
+    uint8_t *data = in_preamble ? session_preamble_reserve(session, size)
+                                : outlog_reserve(&session->log, size);
+    if (data == NULL) {
+        return session_end(session, BROKER_E_NO_MEMORY,
+            broker_status_text(BROKER_E_NO_MEMORY));
+    }
+    enum broker_status status = broker_subscribe_encode(&frame, data, size, &n);
+    assert(status == BROKER_OK);
+    (void)status;
+    if (in_preamble) {
+        session->preamble.size += n;
+    } else {
+        outlog_commit(&session->log, n);
+    }
+    subscription->state = SUBSCRIPTION_SENT;
+    return BROKER_OK;
+}
+
+static enum broker_status
+subscription_check(struct session *session,
+    const struct broker_client_subscription *subscription,
+    struct broker_bytes filter, struct broker_bytes group)
+{
+    if (broker_filter_check(&session->agreed.limits, filter) != BROKER_OK) {
+        return refuse(session, BROKER_E_BAD_FILTER, "cannot subscribe");
+    }
+    if (subscription->group != NULL && broker_group_check(group) != BROKER_OK) {
+        return refuse(session, BROKER_E_BAD_GROUP, "cannot subscribe");
+    }
+    if ((unsigned)subscription->overflow > BROKER_OVERFLOW_BLOCK) {
+        return refuse(session, BROKER_E_INVALID_ARGUMENT, "cannot subscribe");
+    }
+    if (session->agreed.known && session->subscriptions.by_id.count >=
+                                     session->agreed.max_subscriptions) {
+        return refuse(
+            session, BROKER_E_TOO_MANY_SUBSCRIPTIONS, "cannot subscribe");
+    }
+    return BROKER_OK;
+}
+
+static enum broker_status
+subscribe(struct session *session, struct broker_bytes filter,
+    struct broker_bytes group, const struct subscription *template,
+    struct subscription **out)
+{
+    struct subscription *added =
+        subscriptions_add(&session->subscriptions, filter, group);
+    if (added == NULL) {
+        return refuse(session, BROKER_E_NO_MEMORY, "cannot subscribe");
+    }
+    added->is_replies = template->is_replies;
+    added->overflow = template->overflow;
+    added->options = template->options;
+    added->on_message = template->on_message;
+    added->on_subscribed = template->on_subscribed;
+    added->user = template->user;
+    if (session->state == SESSION_OPEN) {
+        enum broker_status status =
+            session_send_subscribe(session, added, false);
+        if (status != BROKER_OK) {
+            subscriptions_remove(&session->subscriptions, added);
+            return status;
+        }
+    }
+    *out = added;
+    return BROKER_OK;
+}
+
+static struct broker_bytes
+bytes_of(const char *string)
+{
+    return (struct broker_bytes){
+        (const uint8_t *)string, string == NULL ? 0 : strlen(string)};
+}
+
+enum broker_status
+session_subscribe(struct session *session,
+    const struct broker_client_subscription *subscription, uint32_t *out)
+{
+    struct broker_bytes filter = bytes_of(subscription->filter);
+    struct broker_bytes group = bytes_of(subscription->group);
+    enum broker_status status =
+        subscription_check(session, subscription, filter, group);
+    if (status != BROKER_OK) {
+        return status;
+    }
+    struct subscription *added;
+    const struct subscription template = {
+        .overflow = subscription->overflow,
+        .options = subscription->no_retained ? BROKER_SUBSCRIBE_NO_RETAINED : 0,
+        .on_message = subscription->on_message,
+        .on_subscribed = subscription->on_subscribed,
+        .user = subscription->user,
+    };
+    status = subscribe(session, filter, group, &template, &added);
+    if (status == BROKER_OK) {
+        *out = added->id;
+    }
+    return status;
+}
+
+enum broker_status
+session_unsubscribe(struct session *session, uint32_t id, bool drain,
+    broker_client_unsubscribed_fn *callback, void *user)
+{
+    struct subscription *subscription =
+        subscriptions_find(&session->subscriptions, id);
+    if (subscription == NULL || subscription->is_replies ||
+        subscription->state >= SUBSCRIPTION_ENDING) {
+        return refuse(
+            session, BROKER_E_UNKNOWN_SUBSCRIPTION, "cannot unsubscribe");
+    }
+    if (session->state == SESSION_OPEN) {
+        struct broker_unsubscribe frame = {
+            .id = id, .flags = drain ? BROKER_UNSUBSCRIBE_DRAIN : 0};
+        uint8_t bytes[BROKER_HEADER_BYTES];
+        size_t n;
+        enum broker_status status =
+            broker_unsubscribe_encode(&frame, bytes, sizeof bytes, &n);
+        assert(status == BROKER_OK);
+        status = session_append(session, bytes, n);
+        if (status != BROKER_OK) {
+            return status;
+        }
+        subscription->state = SUBSCRIPTION_ENDING;
+    } else {
+        subscription->state = SUBSCRIPTION_ENDED;
+        session->subscriptions.ended++;
+    }
+    atomic_store_explicit(&subscription->muted, !drain, memory_order_release);
+    subscription->on_unsubscribed = callback;
+    subscription->unsubscribed_user = user;
+    return BROKER_OK;
+}
+
+/* ---- requests, barriers, the end ------------------------------------------------ */
+
+static enum broker_status
+subscribe_inbox(struct session *session)
+{
+    for (const struct subscription *s = session->subscriptions.first; s != NULL;
+         s = s->next) {
+        if (s->is_replies) {
+            return BROKER_OK;
+        }
+    }
+    char filter[REQUEST_TOPIC_BYTES + 1];
+    struct subscription *added;
+    const struct subscription template = {
+        .is_replies = true, .options = BROKER_SUBSCRIBE_NO_RETAINED};
+    text_copy(filter, sizeof filter, bytes_of(session->requests.inbox));
+    memcpy(filter + REQUEST_INBOX_BYTES, "/+", 3);
+    return subscribe(session, bytes_of(filter),
+        (struct broker_bytes){NULL, 0}, &template, &added);
+}
+
+enum broker_status
+session_request_new(
+    struct session *session, uint64_t deadline_us, struct request **out)
+{
+    enum broker_status status = subscribe_inbox(session);
+    if (status != BROKER_OK) {
+        return status;
+    }
+    struct request *request = requests_add(&session->requests, deadline_us);
+    if (request == NULL) {
+        return refuse(session, BROKER_E_NO_MEMORY, "cannot send a request");
+    }
+    *out = request;
+    return BROKER_OK;
+}
+
+enum broker_status
+session_barrier(struct session *session, bool is_ping,
+    session_ponged_fn *callback, void *user)
+{
+    struct session_barrier *barrier = calloc(1, sizeof *barrier);
+    if (barrier == NULL) {
+        return refuse(session, BROKER_E_NO_MEMORY, "cannot flush");
+    }
+    barrier->is_ping = is_ping;
+    barrier->callback = callback;
+    barrier->user = user;
+    barrier->publish_mark =
+        is_ping ? 0 : publishes_next_ordinal(&session->publishes);
+    if (session->state == SESSION_OPEN) {
+        enum broker_status status =
+            session_append_ping(session, &barrier->ping);
+        if (status != BROKER_OK) {
+            free(barrier);
+            return status;
+        }
+    }
+    struct session_barrier **link = &session->barriers;
+    while (*link != NULL) {
+        link = &(*link)->next;
+    }
+    *link = barrier;
+    return BROKER_OK;
+}
+
+enum broker_status
+session_leave(struct session *session)
+{
+    struct broker_goaway goaway = {.code = BROKER_E_LEAVING};
+    uint8_t bytes[BROKER_HEADER_BYTES + 8];
+    size_t n;
+    enum broker_status status =
+        broker_goaway_encode(&goaway, bytes, sizeof bytes, &n);
+    assert(status == BROKER_OK);
+    status = session_append(session, bytes, n);
+    if (status == BROKER_OK) {
+        session_set_state(session, SESSION_LEAVING);
+    }
+    return status;
+}
+
+struct inbox_entry *
+session_take_event(struct session *session)
+{
+    struct inbox_entry *entry = inbox_pop(&session->inbox);
+    if (entry != NULL && entry->event.kind == BROKER_CLIENT_EVENT_GAP &&
+        entry->gap.reason == BROKER_CLIENT_GAP_INBOX) {
+        struct subscription *subscription = subscriptions_find(
+            &session->subscriptions, entry->gap.subscriptions[0]);
+        if (subscription != NULL && subscription->open_gap == entry) {
+            subscription->open_gap = NULL;
+        }
+    }
+    return entry;
+}

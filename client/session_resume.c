@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a lost connection means, and how a new one takes up where the old one
+ * was (PROTOCOL.md 5.3). See session.h.
+ *
+ * When the connection is lost the log is walked once: frames of the library's
+ * own are dropped, messages without a number that were written whole are
+ * dropped and counted as unknown, those with a number are kept, and marked
+ * RETRY if the broker may have seen them. With WELCOME it is walked again:
+ * what the broker has settled already is dropped. Nothing of the log is written
+ * in between.
+ */
+#include "session.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FLAGS_LOW_BYTE 7 /* of the header: the structural flags */
+
+static uint8_t
+flags_of(const struct outlog_frame *frame)
+{
+    return frame->data[FLAGS_LOW_BYTE];
+}
+
+/* ---- the connection is gone --------------------------------------------------- */
+
+struct loss {
+    struct session *session;
+    uint64_t fire_kept; /* messages without number that are sent again */
+};
+
+/* A message whose request is over, or must not be carried out twice. */
+static bool
+drop_request(struct loss *loss, const struct outlog_frame *frame,
+    struct publish_slot *slot)
+{
+    if (slot->kind == PUBLISH_REQUEST && frame->written) {
+        struct request *request = slot->user;
+        request->waiting = false; /* dooms it, see below */
+    } else if (slot->kind != PUBLISH_ABANDONED) {
+        return false;
+    }
+    outlog_let_go(slot->chunk);
+    publishes_mark_slot(&loss->session->publishes, slot, PUBLISH_DONE);
+    return true;
+}
+
+static bool
+keep_after_loss(void *context, const struct outlog_frame *frame)
+{
+    struct loss *loss = context;
+    struct broker_header header;
+    broker_header_decode(frame->data, &header);
+    if (header.type != BROKER_FRAME_PUBLISH) {
+        return false;
+    }
+    if (header.id == 0) {
+        loss->fire_kept += !frame->written;
+        return !frame->written;
+    }
+    struct publish_slot *slot =
+        publishes_find(&loss->session->publishes, header.id);
+    if (slot == NULL || drop_request(loss, frame, slot)) {
+        return false;
+    }
+    if (frame->written) {
+        frame->data[FLAGS_LOW_BYTE] |= BROKER_PUBLISH_RETRY;
+    }
+    slot->offset = frame->offset;
+    return true;
+}
+
+static void
+lose_log(struct session *session)
+{
+    struct loss loss = {.session = session};
+    outlog_rewind(&session->log, keep_after_loss, &loss);
+    publishes_leave(&session->publishes);
+
+    uint64_t given_up = session->fire_taken - loss.fire_kept;
+    session->unknown_publishes = given_up - session->fire_confirmed;
+    session->stats.messages_unknown += session->unknown_publishes;
+    session->fire_confirmed = given_up;
+
+    for (size_t i = 0; i < session->requests.count; i++) {
+        struct request *request = session->requests.heap[i];
+        request->doomed = !request->waiting;
+    }
+}
+
+static void
+lose_subscriptions(struct session *session)
+{
+    for (struct subscription *s = session->subscriptions.first; s != NULL;
+         s = s->next) {
+        if (s->state == SUBSCRIPTION_ENDING) {
+            s->state = SUBSCRIPTION_ENDED;
+            session->subscriptions.ended++;
+        } else if (s->state != SUBSCRIPTION_ENDED) {
+            s->was_active |= s->state == SUBSCRIPTION_ACTIVE;
+            s->state = SUBSCRIPTION_NEW;
+        }
+    }
+}
+
+static void
+lose_barriers(struct session *session)
+{
+    struct session_barrier *barrier = session->barriers;
+    while (barrier != NULL) {
+        if (barrier->is_ping || session->unknown_publishes > 0) {
+            session_end_barrier(session, barrier, BROKER_E_CONNECTION_LOST);
+            barrier = session->barriers;
+        } else {
+            barrier = barrier->next;
+        }
+    }
+}
+
+void
+session_lost(struct session *session, uint64_t now_us)
+{
+    bool was_open =
+        session->state == SESSION_OPEN || session->state == SESSION_LEAVING;
+    session->now_us = now_us;
+    session->unknown_publishes = 0;
+    if (was_open) {
+        lose_log(session);
+    }
+    lose_subscriptions(session);
+    session_set_state(session, SESSION_DOWN);
+    session->preamble.size = session->preamble.sent = 0;
+    receive_reset(&session->receive);
+    session->receive_more = false;
+    session->receive_needed = 0;
+    session->context_known = session->context_plain = false;
+    session->context_count = 0;
+    session->heartbeat.sent = session->probed = false;
+    for (struct session_barrier *b = session->barriers; b != NULL;
+         b = b->next) {
+        b->ping.sent = b->ponged = false;
+    }
+    for (;;) {
+        struct request *request = requests_doomed(&session->requests);
+        if (request == NULL) {
+            break;
+        }
+        session_end_request(session, request, BROKER_E_CONNECTION_LOST, NULL);
+    }
+    lose_barriers(session);
+}
+
+/* ---- WELCOME -------------------------------------------------------------------- */
+
+struct resume {
+    struct session *session;
+    bool first; /* nothing was ever sent: numbers may still be chosen */
+    uint32_t last_publish;
+};
+
+/* Let the first number be the one after the broker's last. */
+static void
+renumber(const struct resume *resume, const struct outlog_frame *frame,
+    struct publish_slot *slot, uint32_t number)
+{
+    struct broker_header header;
+    broker_header_decode(frame->data, &header);
+    header.id = publish_number_add(resume->last_publish, number);
+    broker_header_encode(&header, frame->data);
+    if (slot->kind == PUBLISH_REQUEST) {
+        ((struct request *)slot->user)->number = header.id;
+    }
+}
+
+static bool
+keep_for_resume(void *context, const struct outlog_frame *frame)
+{
+    struct resume *resume = context;
+    struct session *session = resume->session;
+    struct broker_header header;
+    broker_header_decode(frame->data, &header);
+    if (header.id == 0) {
+        return true;
+    }
+    struct publish_slot *slot =
+        publishes_find(&session->publishes, header.id);
+    if (slot == NULL) {
+        return false;
+    }
+    bool is_retry = (flags_of(frame) & BROKER_PUBLISH_RETRY) != 0;
+    bool is_settled =
+        is_retry && resume->last_publish != 0 &&
+        !publish_number_is_above(header.id, resume->last_publish);
+    if (is_settled || slot->kind == PUBLISH_ABANDONED) {
+        outlog_let_go(slot->chunk);
+        publishes_mark_slot(&session->publishes, slot,
+            is_settled ? PUBLISH_DUE : PUBLISH_DONE);
+        return false;
+    }
+    slot->offset = frame->offset;
+    session->stats.messages_resent += is_retry;
+    if (resume->first) {
+        renumber(resume, frame, slot, header.id);
+    }
+    return true;
+}
+
+static void
+resume_log(struct session *session, bool first, uint32_t last_publish)
+{
+    struct resume resume = {
+        .session = session, .first = first, .last_publish = last_publish};
+    outlog_rewind(&session->log, keep_for_resume, &resume);
+    if (first) {
+        publishes_renumber(
+            &session->publishes, publish_number_add(last_publish, 1));
+    }
+    publishes_leave(&session->publishes);
+}
+
+static enum broker_status
+resume_subscriptions(struct session *session)
+{
+    for (struct subscription *s = session->subscriptions.first; s != NULL;
+         s = s->next) {
+        if (s->state == SUBSCRIPTION_NEW) {
+            enum broker_status status =
+                session_send_subscribe(session, s, true);
+            if (status != BROKER_OK) {
+                return status;
+            }
+        }
+    }
+    return BROKER_OK;
+}
+
+/* Something may have passed while the connection was away. */
+static enum broker_status
+tell_connection_gap(struct session *session)
+{
+    size_t count = 0;
+    uint32_t *ids =
+        malloc((session->subscriptions.by_id.count + 1) * sizeof *ids);
+    if (ids == NULL) { /* the next connection tells */
+        return session_end(session, BROKER_E_NO_MEMORY,
+            broker_status_text(BROKER_E_NO_MEMORY));
+    }
+    for (struct subscription *s = session->subscriptions.first; s != NULL;
+         s = s->next) {
+        if (s->was_active && !s->is_replies &&
+            s->state == SUBSCRIPTION_SENT) {
+            ids[count++] = s->id;
+        }
+    }
+    struct broker_client_gap gap = {
+        .reason = BROKER_CLIENT_GAP_CONNECTION,
+        .subscriptions = ids,
+        .subscription_count = count,
+    };
+    session_tell_gap(session, &gap);
+    free(ids);
+    return BROKER_OK;
+}
+
+static void
+agree(struct session *session, const struct broker_welcome *welcome)
+{
+    struct session_agreed *agreed = &session->agreed;
+    session->broker_restarted =
+        agreed->known &&
+        memcmp(agreed->boot, welcome->boot, BROKER_SESSION_BYTES) != 0;
+    agreed->known = true;
+    agreed->max_body_bytes = welcome->max_body_bytes;
+    agreed->heartbeat_ms = welcome->heartbeat_ms;
+    agreed->max_subscriptions = welcome->max_subscriptions;
+    agreed->limits = (struct broker_limits){welcome->max_body_bytes,
+        welcome->max_topic_bytes, welcome->max_topic_levels};
+    memcpy(agreed->boot, welcome->boot, BROKER_SESSION_BYTES);
+    struct broker_bytes name = {NULL, 0};
+    (void)broker_tlv_find(welcome->tlvs, BROKER_TAG_NAME, &name);
+    text_copy(agreed->server_name, sizeof agreed->server_name, name);
+    session->receive_limits.max_body_bytes = welcome->max_body_bytes;
+    /* The memo was checked against the limits of before. */
+    session->sent_topic.len = 0;
+}
+
+static bool
+welcome_is_sane(
+    const struct session *session, const struct broker_welcome *welcome)
+{
+    return welcome->version == BROKER_PROTOCOL_VERSION &&
+           welcome->max_body_bytes >= BROKER_BODY_BYTES_MIN &&
+           welcome->max_body_bytes <= session->config.max_body_bytes &&
+           welcome->heartbeat_ms > 0 &&
+           memcmp(welcome->session, session->agreed.session,
+               BROKER_SESSION_BYTES) == 0;
+}
+
+/* The callbacks of WELCOME, when everything stands. */
+static enum broker_status
+tell_resumed(struct session *session, bool first)
+{
+    struct publish_slot slot;
+    while (publishes_take_due(&session->publishes, &slot)) {
+        struct broker_client_published published = {
+            .status = BROKER_OK,
+            .level = BROKER_LEVEL_ROUTED,
+            .duplicate = true,
+            .text = "",
+        };
+        session->stats.messages_acknowledged++;
+        session->stats.messages_duplicate++;
+        session_tell_published(session, &slot, &published);
+    }
+    session_finish_barriers(session);
+    return first ? BROKER_OK : tell_connection_gap(session);
+}
+
+enum broker_status
+session_handle_welcome(
+    struct session *session, const struct broker_frame *frame)
+{
+    struct broker_welcome welcome;
+    enum broker_status status = broker_welcome_decode(frame, &welcome);
+    if (status != BROKER_OK || !welcome_is_sane(session, &welcome)) {
+        return session_violation(session,
+            status == BROKER_OK ? BROKER_E_MALFORMED : status, "WELCOME");
+    }
+    bool first = !session->agreed.known;
+    agree(session, &welcome);
+    resume_log(session, first, welcome.last_publish);
+    status = resume_subscriptions(session);
+    if (status != BROKER_OK) {
+        return status;
+    }
+    session_set_state(session, SESSION_OPEN);
+    session->stats.connects++;
+    for (struct session_barrier *b = session->barriers; b != NULL;
+         b = b->next) {
+        status = session_append_ping(session, &b->ping);
+        if (status != BROKER_OK) {
+            return status;
+        }
+    }
+    return tell_resumed(session, first);
+}
+
+/* ---- the end ---------------------------------------------------------------------- */
+
+static void
+end_all_publishes(struct session *session)
+{
+    struct publish_slot slot;
+    while (publishes_take_waiting(&session->publishes, &slot)) {
+        struct broker_client_published published = {
+            .status = BROKER_E_CLOSED,
+            .text = broker_status_text(BROKER_E_CLOSED),
+        };
+        session_tell_published(session, &slot, &published);
+    }
+}
+
+void
+session_end_all(struct session *session)
+{
+    assert(session->state == SESSION_DOWN);
+    end_all_publishes(session);
+    /* The slots are gone, so the frames are nobody's. */
+    size_t chunk_bytes = session->log.chunk_bytes;
+    outlog_fini(&session->log);
+    session->log.chunk_bytes = chunk_bytes;
+    for (;;) {
+        struct request *request = requests_first(&session->requests);
+        if (request == NULL) {
+            break;
+        }
+        session_end_request(session, request, BROKER_E_CLOSED, NULL);
+    }
+    while (session->subscriptions.first != NULL) {
+        struct subscription *subscription = session->subscriptions.first;
+        struct broker_client_unsubscribed unsubscribed = {
+            .status = BROKER_E_CLOSED, .subscription = subscription->id};
+        session_end_subscription(session, subscription, &unsubscribed);
+    }
+    while (session->barriers != NULL) {
+        session_end_barrier(session, session->barriers, BROKER_E_CLOSED);
+    }
+}
