@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Blocks: reference-counted memory that frames are received into and sent from.
+ *
+ * A block is written once, from front to back, and what stands before `fill` is
+ * never changed again, so slices of it can be queued to any number of
+ * connections without a copy. Whoever keeps a slice keeps a reference.
+ *
+ * Blocks of the pool's size are recycled: fresh memory of this size costs a
+ * system call and a page fault for each page, which measured 2 to 4 times
+ * slower than the whole rest of the message path. Every byte of every block in
+ * use is counted, and the count is what the memory limit is held against.
+ *
+ * Knows nothing of frames, sessions or sockets. One thread a pool.
+ */
+#ifndef BROKER_CORE_BLOCK_H
+#define BROKER_CORE_BLOCK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define BLOCK_POOL_BYTES (256u * 1024u) /* capacity of a recycled block */
+
+struct block_pool {
+    struct block *idle;     /* recycled blocks, linked through `next` */
+    size_t idle_count;      /* of them */
+    size_t idle_max;        /* more than these are freed */
+    uint64_t bytes_in_use;  /* capacity of all referenced blocks */
+    uint64_t bytes_allowed; /* block_new fails beyond it */
+};
+
+struct block {
+    struct block_pool *pool;
+    struct block *next;
+    uint32_t references;
+    uint32_t capacity;
+    uint32_t fill; /* bytes written so far */
+    uint8_t data[];
+};
+
+void block_pool_init(struct block_pool *pool, uint64_t bytes_allowed);
+/* Free the recycled blocks. All others must have been released. */
+void block_pool_fini(struct block_pool *pool);
+
+/* A block with room for `capacity` bytes and one reference, which is the
+ * caller's. NULL if memory is out or the pool's bytes_allowed reached. Any
+ * capacity up to BLOCK_POOL_BYTES that is larger than half of that gives a
+ * recycled block of BLOCK_POOL_BYTES. */
+struct block *block_new(struct block_pool *pool, size_t capacity);
+
+/* The last reference is gone: recycle or free. Called by block_unref only. */
+void block_release(struct block *block);
+
+static inline struct block *
+block_ref(struct block *block)
+{
+    block->references++;
+    return block;
+}
+
+/* NULL is allowed. */
+static inline void
+block_unref(struct block *block)
+{
+    if (block != NULL && --block->references == 0) {
+        block_release(block);
+    }
+}
+
+static inline size_t
+block_room(const struct block *block)
+{
+    return block->capacity - block->fill;
+}
+
+#endif

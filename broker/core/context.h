@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Contexts: the set of one connection's subscriptions that a message is for,
+ * with the CONTEXT frame that says so (PROTOCOL.md section 4.12).
+ *
+ * There is one object for each set in use, so that two messages are for the
+ * same subscriptions exactly when their contexts are the same pointer. Also the
+ * place where gaps of that set are counted until they can be reported.
+ */
+#ifndef BROKER_CORE_CONTEXT_H
+#define BROKER_CORE_CONTEXT_H
+
+#include "subscription.h"
+#include "table.h"
+
+#include <sys/queue.h>
+
+/* Messages of a set that are missing and were not reported yet. */
+struct gap {
+    TAILQ_ENTRY(gap) link;
+    struct context *context; /* that this is part of; holds a reference */
+    uint64_t messages;       /* 0: nothing pending */
+    uint64_t bytes;
+    enum broker_gap_reason reason;
+};
+TAILQ_HEAD(gap_list, gap);
+
+struct context {
+    struct table_link link;
+    struct context_table *table;
+    uint32_t references;
+    uint32_t count;
+    enum broker_overflow overflow; /* the most preserving of the set */
+    bool retained;
+    struct gap leading;  /* missing before everything that is queued */
+    struct gap trailing; /* missing after everything that is queued */
+    uint8_t *frame;      /* the encoded CONTEXT frame */
+    size_t frame_bytes;
+    struct context_member {
+        /* Dangles once the subscription is gone, which is why sets are told
+         * apart by serial. Only queued messages may follow it, and a
+         * subscription that goes takes itself out of those. */
+        struct subscription *subscription;
+        uint64_t serial;
+    } members[];
+};
+
+struct context_table {
+    struct table contexts;
+    uint64_t seed;
+};
+
+/* The context of this set, with a reference for the caller; NULL if memory is
+ * out. All subscriptions must be of one session; their order does not matter
+ * and is changed. */
+struct context *context_get(struct context_table *table,
+    struct subscription **subscriptions, uint32_t count, bool retained);
+
+static inline struct context *
+context_ref(struct context *context)
+{
+    context->references++;
+    return context;
+}
+
+/* NULL is allowed. */
+void context_unref(struct context *context);
+
+bool context_has(
+    const struct context *context, const struct subscription *subscription);
+
+/* The same set without one of its subscriptions, with a reference; NULL if that
+ * leaves nothing, or memory is out. */
+struct context *context_without(
+    struct context *context, const struct subscription *subscription);
+
+/* Enter what happened to n messages into the books of the whole set. */
+void context_enter_queued(struct context *context, uint64_t n);
+void context_enter_delivered(struct context *context, uint64_t n);
+void context_enter_refused(
+    struct context *context, uint64_t n, enum drop_reason reason);
+void context_enter_dropped(
+    struct context *context, uint64_t n, enum drop_reason reason);
+
+#endif

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The aggregate: everything that sessions share, and time. See core.h. */
+#include "core.h"
+
+#include "session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A run is handed on at this size at the latest, so that one publisher's flood
+ * is cut into pieces that fit a queue. */
+#define RUN_BYTES_MAX (256u * 1024u)
+/* A pause of the whole process longer than this is no peer's fault. */
+#define PAUSE_MS 2000u
+
+static uint32_t
+run_bytes_max(const struct core_options *options)
+{
+    uint64_t quarter = options->max_output_bytes / 4;
+    return quarter < RUN_BYTES_MAX ? (uint32_t)quarter : RUN_BYTES_MAX;
+}
+
+static bool
+init_parts(struct core *core)
+{
+    const struct core_options *options = &core->options;
+    uint64_t seed = core->seed;
+    block_pool_init(&core->pool, options->max_memory_bytes);
+    intake_shared_init(&core->intake, &core->pool);
+    core->contexts.seed = seed ^ 1;
+    identities_init(&core->identities, options->max_sessions,
+        options->session_memory_ms, seed ^ 2);
+    return index_init(&core->index, seed ^ 3) &&
+           retained_init(&core->retained, &core->pool,
+               options->max_retained_topics, options->max_retained_bytes,
+               seed ^ 4) &&
+           route_cache_init(
+               &core->routes, &core->index, &core->contexts, seed ^ 5);
+}
+
+struct core *
+core_new(const struct core_options *options, const struct core_hooks *hooks,
+    uint64_t now_ms)
+{
+    struct core *core = calloc(1, sizeof *core);
+    if (core == NULL) {
+        return NULL;
+    }
+    core->options = *options;
+    core->hooks = *hooks;
+    core->limits = (struct broker_limits){options->max_body_bytes,
+        options->max_topic_bytes, options->max_topic_levels};
+    core->now_ms = core->started_ms = now_ms;
+    core->run_bytes_max = run_bytes_max(options);
+    TAILQ_INIT(&core->sessions);
+    LIST_INIT(&core->slow);
+    uint8_t seed[sizeof core->seed];
+    hooks->random(hooks->arg, seed, sizeof seed);
+    memcpy(&core->seed, seed, sizeof seed);
+    hooks->random(hooks->arg, core->boot, sizeof core->boot);
+    if (!init_parts(core)) {
+        core_free(core);
+        return NULL;
+    }
+    return core;
+}
+
+void
+core_free(struct core *core)
+{
+    if (core == NULL) {
+        return;
+    }
+    route_cache_fini(&core->routes);
+    if (core->retained.pool != NULL) {
+        retained_fini(&core->retained);
+    }
+    if (core->index.tree.root != NULL) {
+        index_fini(&core->index);
+    }
+    identities_fini(&core->identities);
+    table_fini(&core->contexts.contexts);
+    table_fini(&core->subscriptions);
+    deadline_heap_fini(&core->deadlines);
+    intake_shared_fini(&core->intake);
+    block_pool_fini(&core->pool);
+    free(core->picks);
+    free(core);
+}
+
+void
+core_set_now(struct core *core, uint64_t now_ms)
+{
+    if (now_ms > core->now_ms) {
+        core->now_ms = now_ms;
+    }
+}
+
+uint64_t
+core_tick(struct core *core)
+{
+    struct deadline *first;
+    while ((first = deadline_first(&core->deadlines)) != NULL &&
+           first->due_ms <= core->now_ms) {
+        if (core->now_ms - first->due_ms > PAUSE_MS) {
+            core->resumed_ms = core->now_ms;
+        }
+        session_on_deadline(table_entry(first, struct session, deadline));
+    }
+    return first == NULL ? UINT64_MAX : first->due_ms;
+}
+
+void
+core_shut_down(struct core *core, uint32_t retry_after_ms)
+{
+    core->shutting_down = true;
+    core->shut_down_retry_ms = retry_after_ms;
+    struct session *session;
+    TAILQ_FOREACH(session, &core->sessions, all)
+    {
+        if (session->state != SESSION_CLOSING) {
+            session->retry_after_ms = retry_after_ms;
+            session_close_drained(session, BROKER_E_SHUTTING_DOWN);
+        }
+    }
+}
+
+void
+core_get_stats(const struct core *core, struct core_stats *out)
+{
+    *out = core->totals;
+    out->connections = core->session_count;
+    out->subscriptions = core->index.count;
+    out->retained_topics = core->retained.topics;
+    out->retained_bytes = core->retained.bytes;
+    out->route_lookups = core->routes.lookups;
+    out->route_misses = core->routes.misses;
+    out->memory_bytes = core->pool.bytes_in_use;
+    out->max_memory_bytes = core->options.max_memory_bytes;
+    out->uptime_ms = core->now_ms - core->started_ms;
+    memcpy(out->boot, core->boot, sizeof out->boot);
+    out->name = core->options.name;
+    const struct session *session;
+    TAILQ_FOREACH(session, &core->sessions, all)
+    {
+        out->received_messages += session->received_messages;
+        out->received_bytes += session->received_bytes;
+        out->delivered_messages += session->output.delivered;
+        out->delivered_bytes += session->delivered_bytes;
+        out->dropped_messages += session->output.dropped;
+    }
+}
+
+const struct session *
+core_next_session(const struct core *core, const struct session *after)
+{
+    return after == NULL ? TAILQ_FIRST(&core->sessions)
+                         : TAILQ_NEXT(after, all);
+}

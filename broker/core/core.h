@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The broker core: sessions, routing, queues, without any I/O of its own. Bytes
+ * and time come in through the functions below; bytes to send are fetched by
+ * whoever owns the connection; the hooks are the only way out. That makes the
+ * whole broker one deterministic function of its input.
+ *
+ * Must not know: sockets, libevent, files, clocks, configuration files.
+ * One thread a core; nothing is shared between cores.
+ */
+#ifndef BROKER_CORE_CORE_H
+#define BROKER_CORE_CORE_H
+
+#include "output.h"
+
+#include <broker/codec.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct core;
+struct session;
+struct buffer;
+
+/* Limits and times; all must be set. Names, meanings and ranges are those of
+ * the configuration keys (brokerd.conf(5)). */
+struct core_options {
+    uint32_t max_body_bytes;
+    uint16_t max_topic_bytes;
+    uint16_t max_topic_levels;
+    uint32_t max_subscriptions; /* per connection */
+    uint64_t max_output_bytes;  /* per connection */
+    uint64_t max_memory_bytes;
+    uint64_t max_retained_topics;
+    uint64_t max_retained_bytes;
+    uint64_t max_sessions;
+    uint64_t session_memory_ms;
+    uint32_t handshake_timeout_ms;
+    uint32_t heartbeat_ms, heartbeat_min_ms, heartbeat_max_ms;
+    uint32_t write_timeout_ms;
+    uint32_t half_close_linger_ms;
+    const char *name; /* for WELCOME and for foreign peers; static */
+};
+
+/* What the log should know. */
+enum core_event {
+    CORE_EVENT_OPENED,         /* HELLO was accepted */
+    CORE_EVENT_PROTOCOL_ERROR, /* the peer broke the protocol */
+    CORE_EVENT_CLOSING,        /* why the broker closes */
+    CORE_EVENT_SLOW,           /* messages begin to be dropped */
+};
+
+struct core_hooks {
+    /* The session has something to send, or is to be closed: call
+     * session_output_spans soon, not inside this call. Called once until
+     * session_output_sent left nothing. */
+    void (*output_ready)(void *owner);
+    /* `text` is valid during the call only and holds no bytes of the peer that
+     * were not checked to be printable. */
+    void (*log)(void *arg, enum core_event event, const struct session *session,
+        enum broker_status code, const char *text);
+    /* Answer a request to a topic under $sys/ into `reply`. BROKER_OK,
+     * BROKER_E_RESERVED_TOPIC if there is no such topic, BROKER_E_BAD_REQUEST
+     * or BROKER_E_MEMORY. */
+    enum broker_status (*answer)(void *arg, const struct core *core,
+        struct broker_bytes topic, struct broker_bytes payload,
+        struct buffer *reply);
+    /* Fill with random bytes that nobody can guess. */
+    void (*random)(void *arg, uint8_t *dst, size_t len);
+    void *arg;
+};
+
+/* NULL if memory is out. `options` and `hooks` are copied. */
+struct core *core_new(const struct core_options *options,
+    const struct core_hooks *hooks, uint64_t now_ms);
+/* All sessions must have been freed. NULL is allowed. */
+void core_free(struct core *core);
+
+/* Tell the time: milliseconds of a monotonic clock. Call before handing in
+ * anything that happened since. */
+void core_set_now(struct core *core, uint64_t now_ms);
+
+/* Do what is due; returns when to call again, or UINT64_MAX. */
+uint64_t core_tick(struct core *core);
+
+/* Say goodbye to every session, after what is queued for it. Sessions that open
+ * later are turned away. */
+void core_shut_down(struct core *core, uint32_t retry_after_ms);
+
+/* ---- sessions: one for each connection ------------------------------------ */
+
+/* A connection was accepted. `peer` is its address as text, kept by the caller
+ * as long as the session. NULL if memory is out. */
+struct session *session_new(
+    struct core *core, void *owner, uint64_t id, const char *peer);
+
+/* The connection is gone; so is all that was queued. The session is invalid
+ * afterwards. Not from inside a hook. NULL is allowed. */
+void session_free(struct session *session);
+
+/* Turn the peer away before it said anything: GOAWAY with this code. */
+void session_reject(struct session *session, enum broker_status code);
+
+/* Where to receive into; false: memory is out, try again later. */
+bool session_reserve(struct session *session, uint8_t **dst, size_t *room);
+/* `len` bytes were received there: process them. */
+void session_received(struct session *session, size_t len);
+/* Nothing more is to be read right now. */
+void session_received_all(struct session *session);
+/* The peer has shut down its writing side. */
+void session_end_of_input(struct session *session);
+/* False: do not read from this peer now, it does not read its answers. Ask
+ * again after something was sent. */
+bool session_wants_input(const struct session *session);
+
+/* What to send: as output_spans and output_sent. */
+size_t session_output_spans(
+    struct session *session, struct output_span *spans, size_t max);
+void session_output_sent(struct session *session, size_t bytes);
+
+enum session_end {
+    SESSION_LIVES,
+    SESSION_FINISHED, /* all was sent: shut down the writing side */
+    SESSION_ABORTED,  /* there is no point in sending: close at once */
+};
+enum session_end session_end(const struct session *session);
+
+/* ---- looking in ------------------------------------------------------------ */
+
+struct core_stats {
+    uint64_t connections, connections_total, rejected_connections;
+    uint64_t subscriptions;
+    uint64_t retained_topics, retained_bytes;
+    uint64_t received_messages, received_bytes;
+    uint64_t matched_messages, delivered_messages, delivered_bytes;
+    uint64_t dropped_messages, no_match_messages, refused_publishes;
+    uint64_t protocol_errors;
+    uint64_t route_lookups, route_misses;
+    uint64_t memory_bytes, max_memory_bytes;
+    uint64_t uptime_ms;
+    uint8_t boot[BROKER_SESSION_BYTES];
+    const char *name;
+};
+void core_get_stats(const struct core *core, struct core_stats *out);
+
+struct session_stats {
+    uint64_t id;
+    const char *name; /* of the client; "" if it gave none */
+    const char *peer;
+    const char *state;
+    uint64_t age_ms;
+    uint32_t subscriptions;
+    uint64_t received_messages, received_bytes;
+    uint64_t delivered_messages, delivered_bytes, dropped_messages;
+    uint64_t queued_messages, queued_bytes;
+};
+/* The next session after `after`, or the first for NULL; NULL at the end. In
+ * the order of accepting. */
+const struct session *core_next_session(
+    const struct core *core, const struct session *after);
+void session_get_stats(
+    const struct session *session, struct session_stats *out);
+
+struct subscription;
+/* The session's subscriptions, newest first. */
+const struct subscription *session_next_subscription(
+    const struct session *session, const struct subscription *after);
+
+#endif

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * From a route to queues, and back to the publisher as acknowledgements.
+ * PROTOCOL.md sections 5.1, 5.2 and 5.6. */
+#include "session.h"
+#include "wire.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- one session --------------------------------------------------------- */
+
+static void
+notice_queue_high(struct session *session)
+{
+    session->queue_high = true;
+    uint8_t tlvs[16];
+    size_t tlv_bytes = 0;
+    if (broker_tlv_put_u64(tlvs, sizeof tlvs, &tlv_bytes, BROKER_TAG_LIMIT,
+            session->output.max_bytes) != BROKER_OK) {
+        tlv_bytes = 0;
+    }
+    struct broker_notice notice = {
+        .code = BROKER_E_QUEUE_HIGH, .tlvs = {tlvs, tlv_bytes}};
+    size_t size = broker_notice_size(&notice);
+    uint8_t *dst = session_control(session, size);
+    if (dst != NULL &&
+        broker_notice_encode(&notice, dst, size, &size) == BROKER_OK) {
+        session_control_done(session, size);
+    }
+}
+
+static void
+note_slow(struct session *session)
+{
+    struct core *core = session->core;
+    if (!session->is_slow && session->state != SESSION_CLOSING) {
+        session->is_slow = true;
+        LIST_INSERT_HEAD(&core->slow, session, slow);
+    }
+}
+
+/* Queue a slice whose frames all fit the peer. */
+static bool
+queue_slice(struct session *session, struct context *context,
+    const struct output_run *slice)
+{
+    struct output *output = &session->output;
+    uint64_t dropped = output->dropped;
+    enum output_result result = output_append(output, context, slice);
+    if (output->dropped != dropped && !session->lost_logged) {
+        session->lost_logged = true;
+        session->core->hooks.log(session->core->hooks.arg, CORE_EVENT_SLOW,
+            session, BROKER_E_QUEUE_HIGH, "messages are dropped");
+    }
+    if (result == OUTPUT_DISCONNECT) {
+        note_slow(session);
+    }
+    session_announce_output(session);
+    if (!session->queue_high && output->bytes > output->max_bytes / 5 * 4) {
+        notice_queue_high(session);
+    }
+    return result == OUTPUT_QUEUED;
+}
+
+/* The peer accepts less than the broker does: sort out what is too large for
+ * it. Rare enough to go frame by frame. */
+static bool
+queue_fitting(struct session *session, struct context *context,
+    const struct output_run *slice)
+{
+    bool all = true;
+    for (size_t pos = 0; pos < slice->bytes;) {
+        size_t len = wire_frame_bytes(slice->data + pos);
+        struct output_run one = {.block = slice->block,
+            .data = slice->data + pos,
+            .bytes = len,
+            .messages = 1};
+        if (len - BROKER_HEADER_BYTES <= session->max_body_bytes) {
+            all = queue_slice(session, context, &one) && all;
+        } else {
+            output_refuse(&session->output, context, &one, BROKER_GAP_TOO_LARGE,
+                DROP_TOO_LARGE);
+            session_announce_output(session);
+            all = false;
+        }
+        pos += len;
+    }
+    return all;
+}
+
+bool
+deliver_to(struct session *session, struct context *context,
+    const struct output_run *slice)
+{
+    if (session->max_body_bytes < session->core->options.max_body_bytes) {
+        return queue_fitting(session, context, slice);
+    }
+    return queue_slice(session, context, slice);
+}
+
+void
+deliver_done(struct core *core)
+{
+    while (!LIST_EMPTY(&core->slow)) {
+        struct session *session = LIST_FIRST(&core->slow);
+        LIST_REMOVE(session, slow);
+        session->is_slow = false;
+        session_close_now(session, BROKER_E_SLOW_CONSUMER);
+    }
+}
+
+/* ---- queue groups -------------------------------------------------------- */
+
+/* The member with the least outstanding; among equals they take turns. */
+static struct subscription *
+choose_member(struct group *group)
+{
+    uint32_t best = group->turn < group->count ? group->turn : 0;
+    uint64_t best_load = group->members[best]->session->output.messages;
+    uint32_t i = best;
+    for (uint32_t seen = 1; seen < group->count && best_load > 0; seen++) {
+        i = i + 1 < group->count ? i + 1 : 0;
+        uint64_t load = group->members[i]->session->output.messages;
+        if (load < best_load) {
+            best = i;
+            best_load = load;
+        }
+    }
+    group->turn = best + 1;
+    return group->members[best];
+}
+
+static bool
+choose_members(struct core *core, const struct route *route)
+{
+    if (route->group_count > core->pick_capacity) {
+        struct subscription **picks =
+            realloc(core->picks, route->group_count * sizeof *picks);
+        if (picks == NULL) {
+            return false;
+        }
+        core->picks = picks;
+        core->pick_capacity = route->group_count;
+    }
+    for (uint32_t i = 0; i < route->group_count; i++) {
+        core->picks[i] = choose_member(route->groups[i]);
+    }
+    return true;
+}
+
+/* The context of a plain one (or NULL) and of all picks of the session, which
+ * are taken out of the picks. With a reference; NULL if memory is out. */
+static struct context *
+join_picks(struct core *core, const struct route *route,
+    const struct session *session, struct context *plain)
+{
+    uint32_t plain_count = plain == NULL ? 0 : plain->count;
+    struct subscription **all = malloc(
+        (plain_count + route->group_count) * sizeof(struct subscription *));
+    if (all == NULL) {
+        return NULL;
+    }
+    for (uint32_t i = 0; i < plain_count; i++) {
+        all[i] = plain->members[i].subscription;
+    }
+    uint32_t count = plain_count;
+    for (uint32_t i = 0; i < route->group_count; i++) {
+        if (core->picks[i] != NULL && core->picks[i]->session == session) {
+            all[count++] = core->picks[i];
+            core->picks[i] = NULL;
+        }
+    }
+    struct context *context = context_get(&core->contexts, all, count, false);
+    free(all);
+    return context;
+}
+
+static bool
+is_picked(const struct core *core, const struct route *route,
+    const struct session *session)
+{
+    for (uint32_t i = 0; i < route->group_count; i++) {
+        if (core->picks[i] != NULL && core->picks[i]->session == session) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Deliver to a session that was picked, together with its plain ones. Returns
+ * how many subscriptions could not take it. */
+static uint32_t
+deliver_joined(struct core *core, const struct route *route,
+    struct session *session, struct context *plain,
+    const struct output_run *slice)
+{
+    struct context *context = join_picks(core, route, session, plain);
+    if (context == NULL) {
+        /* Without memory for the joint set the plain ones are served; the
+         * picks stay for later, one by one. */
+        if (plain == NULL) {
+            return 0;
+        }
+        return deliver_to(session, plain, slice) ? 0 : plain->count;
+    }
+    uint32_t count = context->count;
+    bool queued = deliver_to(session, context, slice);
+    context_unref(context);
+    return queued ? 0 : count;
+}
+
+static uint32_t
+deliver_picks(struct core *core, const struct route *route,
+    const struct output_run *slice)
+{
+    uint32_t refused = 0;
+    for (uint32_t i = 0; i < route->group_count; i++) {
+        struct subscription *pick = core->picks[i];
+        if (pick == NULL) {
+            continue;
+        }
+        core->picks[i] = NULL;
+        if (is_picked(core, route, pick->session)) {
+            core->picks[i] = pick;
+            refused += deliver_joined(core, route, pick->session, NULL, slice);
+            if (core->picks[i] == NULL) {
+                continue;
+            }
+            core->picks[i] = NULL; /* no memory to join: alone, then */
+        }
+        refused += deliver_to(pick->session, pick->context, slice) ? 0 : 1;
+    }
+    return refused;
+}
+
+/* One message on a route with groups. */
+static uint32_t
+deliver_grouped(struct core *core, const struct route *route,
+    const struct output_run *slice)
+{
+    uint32_t refused = 0;
+    if (!choose_members(core, route)) {
+        return route->matched;
+    }
+    for (uint32_t i = 0; i < route->target_count; i++) {
+        const struct route_target *target = &route->targets[i];
+        if (is_picked(core, route, target->session)) {
+            refused += deliver_joined(
+                core, route, target->session, target->context, slice);
+        } else if (!deliver_to(target->session, target->context, slice)) {
+            refused += target->context->count;
+        }
+    }
+    return refused + deliver_picks(core, route, slice);
+}
+
+/* Message by message, because each may go to another member. */
+static void
+deliver_run_grouped(struct core *core, const struct run *run)
+{
+    size_t pos = 0;
+    for (uint32_t i = 0; i < run->slice.messages; i++) {
+        struct output_run one = {.block = run->slice.block,
+            .data = run->slice.data + pos,
+            .bytes = wire_frame_bytes(run->slice.data + pos),
+            .messages = 1};
+        uint32_t refused = deliver_grouped(core, run->route, &one);
+        if (run->first_id != 0) {
+            ack_note(run->publisher, run->first_id + i, 1, run->route->matched,
+                refused);
+        }
+        pos += one.bytes;
+    }
+}
+
+/* ---- runs ---------------------------------------------------------------- */
+
+void
+deliver_run(struct core *core, const struct run *run)
+{
+    const struct route *route = run->route;
+    if (route->matched == 0) {
+        core->totals.no_match_messages += run->slice.messages;
+    } else {
+        core->totals.matched_messages += run->slice.messages;
+    }
+    if (route->group_count > 0) {
+        deliver_run_grouped(core, run);
+        deliver_done(core);
+        return;
+    }
+    uint32_t refused = 0;
+    for (uint32_t i = 0; i < route->target_count; i++) {
+        const struct route_target *target = &route->targets[i];
+        if (!deliver_to(target->session, target->context, &run->slice)) {
+            refused += target->context->count;
+        }
+    }
+    if (run->first_id != 0) {
+        ack_note(run->publisher, run->first_id, run->slice.messages,
+            route->matched, refused);
+    }
+    deliver_done(core);
+}
+
+/* ---- acknowledgements ---------------------------------------------------- */
+
+static void
+send_puback(struct session *session, const struct broker_puback *puback)
+{
+    size_t size = broker_puback_size(puback);
+    uint8_t *dst = session_control(session, size);
+    if (dst != NULL &&
+        broker_puback_encode(puback, dst, size, &size) == BROKER_OK) {
+        session_control_done(session, size);
+    }
+}
+
+void
+ack_flush(struct session *session)
+{
+    struct pending_ack *ack = &session->ack;
+    if (ack->count == 0) {
+        return;
+    }
+    struct broker_puback puback = {.id = ack->last_id,
+        .level = BROKER_LEVEL_ROUTED,
+        .count = ack->count,
+        .matched = ack->matched,
+        .refused = ack->refused};
+    ack->count = 0;
+    send_puback(session, &puback);
+}
+
+void
+session_settle(struct session *session, uint32_t id)
+{
+    if (session->last_publish == 0 ||
+        identity_number_above(id, session->last_publish)) {
+        session->last_publish = id;
+    }
+}
+
+void
+ack_note(struct session *session, uint32_t first_id, uint32_t count,
+    uint32_t matched, uint32_t refused)
+{
+    struct pending_ack *ack = &session->ack;
+    uint32_t last_id = first_id + count - 1;
+    session_settle(session, last_id);
+    if (ack->count > 0 && ack->last_id + 1 == first_id &&
+        ack->matched == matched && ack->refused == refused) {
+        ack->last_id = last_id;
+        ack->count += count;
+        return;
+    }
+    ack_flush(session);
+    *ack = (struct pending_ack){last_id, count, matched, refused};
+}
+
+void
+ack_duplicate(struct session *session, uint32_t id)
+{
+    ack_flush(session);
+    struct broker_puback puback = {.id = id,
+        .flags = BROKER_PUBACK_DUPLICATE,
+        .level = BROKER_LEVEL_ROUTED,
+        .count = 1};
+    send_puback(session, &puback);
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * HELLO, PING, PONG, GOAWAY. PROTOCOL.md sections 4.1, 4.2, 4.4, 4.5, 5.8. */
+#include "session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* CONTEXT and GAP must be able to name every subscription of a connection. */
+#define GAP_FIXED_BYTES 20u
+
+static uint32_t
+clamp(uint32_t value, uint32_t low, uint32_t high)
+{
+    return value < low ? low : value > high ? high : value;
+}
+
+uint32_t
+session_max_subscriptions(const struct session *session)
+{
+    uint32_t nameable = (session->max_body_bytes - GAP_FIXED_BYTES) / 4;
+    uint32_t allowed = session->core->options.max_subscriptions;
+    return allowed < nameable ? allowed : nameable;
+}
+
+static bool
+is_zero(const uint8_t id[BROKER_SESSION_BYTES])
+{
+    static const uint8_t zero[BROKER_SESSION_BYTES];
+    return memcmp(id, zero, sizeof zero) == 0;
+}
+
+/* Take the session id over from whoever had it. False if memory is out. */
+static bool
+take_identity(
+    struct session *session, const uint8_t wanted[BROKER_SESSION_BYTES])
+{
+    struct core *core = session->core;
+    uint8_t id[BROKER_SESSION_BYTES];
+    memcpy(id, wanted, sizeof id);
+    while (is_zero(id)) {
+        core->hooks.random(core->hooks.arg, id, sizeof id);
+    }
+    struct identity *identity =
+        identity_take(&core->identities, id, core->now_ms);
+    if (identity == NULL) {
+        return false;
+    }
+    struct session *before = identity->session;
+    identity->session = session;
+    session->identity = identity;
+    session->last_publish = identity->last_publish;
+    if (before != NULL) {
+        session->last_publish = before->last_publish;
+        before->identity = NULL;
+        session_close_now(before, BROKER_E_SESSION_TAKEN);
+    }
+    return true;
+}
+
+static char *
+copy_name(struct broker_bytes name)
+{
+    char *copy = malloc(name.len + 1);
+    if (copy != NULL) {
+        memcpy(copy, name.data, name.len);
+        copy[name.len] = '\0';
+    }
+    return copy;
+}
+
+static void
+send_welcome(struct session *session, uint32_t id)
+{
+    const struct core *core = session->core;
+    uint8_t tlvs[BROKER_NAME_BYTES_MAX + 4];
+    size_t tlv_bytes = 0;
+    struct broker_bytes name = {
+        (const uint8_t *)core->options.name, strlen(core->options.name)};
+    if (broker_tlv_put(tlvs, sizeof tlvs, &tlv_bytes, BROKER_TAG_NAME, name) !=
+        BROKER_OK) {
+        tlv_bytes = 0;
+    }
+    struct broker_welcome welcome = {.id = id,
+        .version = BROKER_PROTOCOL_VERSION,
+        .max_body_bytes = session->max_body_bytes,
+        .heartbeat_ms = session->heartbeat_ms,
+        .max_subscriptions = session_max_subscriptions(session),
+        .max_topic_bytes = core->limits.max_topic_bytes,
+        .max_topic_levels = core->limits.max_topic_levels,
+        .last_publish = session->last_publish,
+        .tlvs = {tlvs, tlv_bytes}};
+    memcpy(welcome.session, session->identity->id, sizeof welcome.session);
+    memcpy(welcome.boot, core->boot, sizeof welcome.boot);
+    size_t size = broker_welcome_size(&welcome);
+    uint8_t *dst = session_control(session, size);
+    if (dst != NULL &&
+        broker_welcome_encode(&welcome, dst, size, &size) == BROKER_OK) {
+        session_control_done(session, size);
+    }
+}
+
+static void
+agree(struct session *session, const struct broker_hello *hello)
+{
+    const struct core_options *options = &session->core->options;
+    session->max_body_bytes = hello->max_body_bytes < options->max_body_bytes
+                                  ? hello->max_body_bytes
+                                  : options->max_body_bytes;
+    uint32_t heartbeat_ms =
+        hello->heartbeat_ms == 0 ? options->heartbeat_ms : hello->heartbeat_ms;
+    session->heartbeat_ms = clamp(
+        heartbeat_ms, options->heartbeat_min_ms, options->heartbeat_max_ms);
+    struct broker_bytes name;
+    if (broker_tlv_find(hello->tlvs, BROKER_TAG_NAME, &name)) {
+        session->name = copy_name(name);
+    }
+}
+
+void
+handle_hello(struct session *session, const struct broker_frame *frame)
+{
+    struct broker_hello hello;
+    enum broker_status status = broker_hello_decode(frame, &hello);
+    if (status == BROKER_OK &&
+        (hello.version_min > BROKER_PROTOCOL_VERSION ||
+            hello.version_max < BROKER_PROTOCOL_VERSION)) {
+        status = BROKER_E_VERSION;
+    }
+    if (status != BROKER_OK) {
+        session_fail(session, status, frame->id, frame->type);
+        return;
+    }
+    agree(session, &hello);
+    if (!take_identity(session, hello.session)) {
+        session_fail(session, BROKER_E_INTERNAL, frame->id, frame->type);
+        return;
+    }
+    session_set_state(session, SESSION_OPEN);
+    session_schedule(session);
+    send_welcome(session, frame->id);
+    session->core->hooks.log(
+        session->core->hooks.arg, CORE_EVENT_OPENED, session, BROKER_OK, "");
+}
+
+void
+handle_ping(struct session *session, const struct broker_frame *frame)
+{
+    struct broker_ping ping;
+    enum broker_status status = broker_ping_decode(frame, &ping);
+    if (status != BROKER_OK) {
+        session_fail(session, status, frame->id, frame->type);
+        return;
+    }
+    ack_flush(session);
+    ping.pong = true;
+    size_t size = broker_ping_size(&ping);
+    uint8_t *dst = session_control(session, size);
+    if (dst != NULL &&
+        broker_ping_encode(&ping, dst, size, &size) == BROKER_OK) {
+        session_control_done(session, size);
+    }
+}
+
+void
+handle_pong(struct session *session, const struct broker_frame *frame)
+{
+    /* That something was heard has been noted already. */
+    (void)session;
+    (void)frame;
+}
+
+void
+handle_goaway(struct session *session, const struct broker_frame *frame)
+{
+    struct broker_goaway goaway;
+    enum broker_status status = broker_goaway_decode(frame, &goaway);
+    if (status != BROKER_OK) {
+        session_fail(session, status, frame->id, frame->type);
+        return;
+    }
+    /* The rest of what the intake holds is ignored: the peer said that it
+     * sends nothing more. */
+    session_ignore_input(session);
+}

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * SUBSCRIBE and UNSUBSCRIBE, and the life of subscriptions in between.
+ * PROTOCOL.md sections 4.8 to 4.11, 5.4 and 5.5. */
+#include "session.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t
+subscription_hash(const struct session *session, uint32_t id)
+{
+    uint64_t key[2] = {session->id, id};
+    return table_hash(key, sizeof key, session->core->seed);
+}
+
+static struct subscription *
+find_subscription(const struct session *session, uint32_t id)
+{
+    struct table_link *link = table_first(
+        &session->core->subscriptions, subscription_hash(session, id));
+    for (; link != NULL; link = table_next(link)) {
+        struct subscription *subscription =
+            table_entry(link, struct subscription, link);
+        if (subscription->session == session && subscription->id == id) {
+            return subscription;
+        }
+    }
+    return NULL;
+}
+
+static void
+refuse(struct session *session, const struct broker_frame *frame,
+    enum broker_status code, uint64_t limit)
+{
+    struct refusal refusal = {.code = code,
+        .id = frame->id,
+        .frame_type = frame->type,
+        .limit = limit};
+    session_refuse(session, &refusal);
+}
+
+/* ---- subscribe ----------------------------------------------------------- */
+
+static bool
+policy_is_available(enum broker_overflow overflow)
+{
+    return overflow == BROKER_OVERFLOW_DEFAULT ||
+           overflow == BROKER_OVERFLOW_DROP_OLDEST ||
+           overflow == BROKER_OVERFLOW_DROP_NEWEST ||
+           overflow == BROKER_OVERFLOW_DISCONNECT;
+}
+
+static enum broker_status
+check_subscribe(
+    const struct session *session, const struct broker_subscribe *subscribe)
+{
+    if (subscribe->id == 0) {
+        return BROKER_E_BAD_REQUEST;
+    }
+    if (find_subscription(session, subscribe->id) != NULL) {
+        return BROKER_E_DUPLICATE_SUBSCRIPTION;
+    }
+    if (session->subscription_count >= session_max_subscriptions(session)) {
+        return BROKER_E_TOO_MANY_SUBSCRIPTIONS;
+    }
+    if (!policy_is_available(subscribe->overflow)) {
+        return BROKER_E_UNSUPPORTED_POLICY;
+    }
+    if (subscribe->group.len > 0) {
+        enum broker_status status = broker_group_check(subscribe->group);
+        if (status != BROKER_OK) {
+            return status;
+        }
+    }
+    return broker_filter_check(&session->core->limits, subscribe->filter);
+}
+
+static void
+subscription_free(struct subscription *subscription)
+{
+    struct session *session = subscription->session;
+    assert(subscription->books.queued == 0);
+    index_remove(&session->core->index, subscription);
+    table_remove(&session->core->subscriptions, &subscription->link);
+    LIST_REMOVE(subscription, of_session);
+    session->subscription_count--;
+    session->draining_count -= subscription->draining ? 1 : 0;
+    context_unref(subscription->context);
+    free(subscription);
+}
+
+static struct subscription *
+subscription_new(
+    struct session *session, const struct broker_subscribe *subscribe)
+{
+    struct core *core = session->core;
+    struct subscription *subscription = calloc(1, sizeof *subscription);
+    if (subscription == NULL) {
+        return NULL;
+    }
+    subscription->session = session;
+    subscription->id = subscribe->id;
+    subscription->serial = ++core->subscription_serial;
+    subscription->overflow = subscribe->overflow == BROKER_OVERFLOW_DEFAULT
+                                 ? BROKER_OVERFLOW_DROP_OLDEST
+                                 : subscribe->overflow;
+    if (!table_insert(&core->subscriptions, &subscription->link,
+            subscription_hash(session, subscribe->id))) {
+        free(subscription);
+        return NULL;
+    }
+    LIST_INSERT_HEAD(&session->subscriptions, subscription, of_session);
+    session->subscription_count++;
+    subscription->context =
+        context_get(&core->contexts, &subscription, 1, false);
+    if (subscription->context == NULL ||
+        !index_add(
+            &core->index, subscription, subscribe->filter, subscribe->group)) {
+        subscription_free(subscription);
+        return NULL;
+    }
+    return subscription;
+}
+
+static void
+send_suback(struct session *session, const struct subscription *subscription,
+    size_t retained)
+{
+    struct broker_suback suback = {.id = subscription->id,
+        .overflow = subscription->overflow,
+        .retained = (uint32_t)retained};
+    size_t size = broker_suback_size(&suback);
+    uint8_t *dst = session_control(session, size);
+    if (dst != NULL &&
+        broker_suback_encode(&suback, dst, size, &size) == BROKER_OK) {
+        session_control_done(session, size);
+    }
+}
+
+static void
+send_retained(struct session *session, struct subscription *subscription,
+    struct retained_value **values, size_t count)
+{
+    struct context *context =
+        context_get(&session->core->contexts, &subscription, 1, true);
+    if (context == NULL) {
+        session_close_now(session, BROKER_E_INTERNAL);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct block *frame = values[i]->frame;
+        struct output_run run = {.block = frame,
+            .data = frame->data,
+            .bytes = frame->fill,
+            .messages = 1};
+        (void)deliver_to(session, context, &run);
+    }
+    context_unref(context);
+    deliver_done(session->core);
+}
+
+static bool
+wants_retained(const struct broker_subscribe *subscribe)
+{
+    return subscribe->group.len == 0 &&
+           (subscribe->options & BROKER_SUBSCRIBE_NO_RETAINED) == 0;
+}
+
+void
+handle_subscribe(struct session *session, const struct broker_frame *frame)
+{
+    struct broker_subscribe subscribe;
+    enum broker_status status = broker_subscribe_decode(frame, &subscribe);
+    if (status == BROKER_E_MALFORMED) {
+        session_fail(session, status, frame->id, frame->type);
+        return;
+    }
+    if (status == BROKER_OK) {
+        status = check_subscribe(session, &subscribe);
+    }
+    if (status != BROKER_OK) {
+        refuse(session, frame, status,
+            status == BROKER_E_TOO_MANY_SUBSCRIPTIONS
+                ? session_max_subscriptions(session)
+                : 0);
+        return;
+    }
+    size_t count = 0;
+    struct retained_value **values = NULL;
+    if (wants_retained(&subscribe)) {
+        values = retained_collect(
+            &session->core->retained, subscribe.filter, &count);
+    }
+    struct subscription *subscription =
+        count == SIZE_MAX ? NULL : subscription_new(session, &subscribe);
+    if (subscription == NULL) {
+        refuse(session, frame, BROKER_E_MEMORY, 0);
+    } else {
+        send_suback(session, subscription, count);
+        if (count > 0) {
+            send_retained(session, subscription, values, count);
+        }
+    }
+    free(values);
+}
+
+/* ---- unsubscribe --------------------------------------------------------- */
+
+static void
+send_unsuback(struct session *session, const struct subscription *subscription)
+{
+    struct broker_unsuback unsuback = {.id = subscription->id,
+        .matched = subscription->books.matched,
+        .delivered = subscription->books.delivered,
+        .dropped = books_dropped(&subscription->books)};
+    size_t size = broker_unsuback_size(&unsuback);
+    uint8_t *dst = session_control(session, size);
+    if (dst != NULL &&
+        broker_unsuback_encode(&unsuback, dst, size, &size) == BROKER_OK) {
+        session_control_done(session, size);
+    }
+}
+
+static void
+end_subscription(struct session *session, struct subscription *subscription)
+{
+    output_forget(&session->output, subscription);
+    send_unsuback(session, subscription);
+    subscription_free(subscription);
+}
+
+void
+handle_unsubscribe(struct session *session, const struct broker_frame *frame)
+{
+    struct broker_unsubscribe unsubscribe;
+    enum broker_status status = broker_unsubscribe_decode(frame, &unsubscribe);
+    if (status == BROKER_E_MALFORMED) {
+        session_fail(session, status, frame->id, frame->type);
+        return;
+    }
+    struct subscription *subscription = find_subscription(session, frame->id);
+    if (status == BROKER_OK &&
+        (subscription == NULL || subscription->draining)) {
+        status = BROKER_E_UNKNOWN_SUBSCRIPTION;
+    }
+    if (status != BROKER_OK) {
+        refuse(session, frame, status, 0);
+        return;
+    }
+    ack_flush(session);
+    index_remove(&session->core->index, subscription);
+    if ((unsubscribe.flags & BROKER_UNSUBSCRIBE_DRAIN) != 0 &&
+        subscription->books.queued > 0) {
+        subscription->draining = true;
+        session->draining_count++;
+        return;
+    }
+    end_subscription(session, subscription);
+}
+
+void
+subscriptions_drained(struct session *session)
+{
+    struct subscription *subscription = LIST_FIRST(&session->subscriptions);
+    while (subscription != NULL) {
+        struct subscription *next = LIST_NEXT(subscription, of_session);
+        if (subscription->draining && subscription->books.queued == 0) {
+            end_subscription(session, subscription);
+        }
+        subscription = next;
+    }
+}
+
+/* ---- the end of a session ------------------------------------------------ */
+
+void
+subscriptions_stop(struct session *session, bool groups_only)
+{
+    struct subscription *subscription;
+    LIST_FOREACH(subscription, &session->subscriptions, of_session)
+    {
+        if (!groups_only || subscription->group != NULL) {
+            index_remove(&session->core->index, subscription);
+        }
+    }
+}
+
+void
+subscriptions_free(struct session *session)
+{
+    while (!LIST_EMPTY(&session->subscriptions)) {
+        subscription_free(LIST_FIRST(&session->subscriptions));
+    }
+}

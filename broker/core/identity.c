@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Remembered sessions; see identity.h. */
+#include "identity.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void
+identities_init(struct identities *identities, uint64_t gone_max,
+    uint64_t memory_ms, uint64_t seed)
+{
+    *identities = (struct identities){
+        .gone_max = gone_max, .memory_ms = memory_ms, .seed = seed};
+    TAILQ_INIT(&identities->gone);
+}
+
+static void
+forget(struct identities *identities, struct identity *identity)
+{
+    table_remove(&identities->table, &identity->link);
+    free(identity);
+}
+
+static void
+forget_first_gone(struct identities *identities)
+{
+    struct identity *identity = TAILQ_FIRST(&identities->gone);
+    TAILQ_REMOVE(&identities->gone, identity, gone);
+    identities->gone_count--;
+    forget(identities, identity);
+}
+
+void
+identities_fini(struct identities *identities)
+{
+    while (!TAILQ_EMPTY(&identities->gone)) {
+        forget_first_gone(identities);
+    }
+    table_fini(&identities->table);
+}
+
+static void
+expire(struct identities *identities, uint64_t now_ms)
+{
+    struct identity *first;
+    while ((first = TAILQ_FIRST(&identities->gone)) != NULL &&
+           now_ms - first->gone_ms >= identities->memory_ms) {
+        forget_first_gone(identities);
+    }
+}
+
+static struct identity *
+find(const struct identities *identities, const uint8_t *id, uint64_t hash)
+{
+    struct table_link *link = table_first(&identities->table, hash);
+    for (; link != NULL; link = table_next(link)) {
+        struct identity *identity = table_entry(link, struct identity, link);
+        if (memcmp(identity->id, id, BROKER_SESSION_BYTES) == 0) {
+            return identity;
+        }
+    }
+    return NULL;
+}
+
+struct identity *
+identity_take(struct identities *identities,
+    const uint8_t id[BROKER_SESSION_BYTES], uint64_t now_ms)
+{
+    expire(identities, now_ms);
+    uint64_t hash = table_hash(id, BROKER_SESSION_BYTES, identities->seed);
+    struct identity *identity = find(identities, id, hash);
+    if (identity != NULL) {
+        if (identity->session == NULL) {
+            TAILQ_REMOVE(&identities->gone, identity, gone);
+            identities->gone_count--;
+        }
+        return identity;
+    }
+    identity = calloc(1, sizeof *identity);
+    if (identity == NULL) {
+        return NULL;
+    }
+    memcpy(identity->id, id, BROKER_SESSION_BYTES);
+    if (!table_insert(&identities->table, &identity->link, hash)) {
+        free(identity);
+        return NULL;
+    }
+    return identity;
+}
+
+void
+identity_leave(
+    struct identities *identities, struct identity *identity, uint64_t now_ms)
+{
+    identity->session = NULL;
+    if (identity->last_publish == 0 || identities->gone_max == 0) {
+        forget(identities, identity);
+        return;
+    }
+    identity->gone_ms = now_ms;
+    TAILQ_INSERT_TAIL(&identities->gone, identity, gone);
+    if (++identities->gone_count > identities->gone_max) {
+        forget_first_gone(identities);
+    }
+}

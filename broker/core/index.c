@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The subscription index; see index.h. */
+#include "index.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+bool
+index_init(struct index *index, uint64_t seed)
+{
+    *index = (struct index){.epoch = 1};
+    return topic_tree_init(&index->tree, seed);
+}
+
+void
+index_fini(struct index *index)
+{
+    topic_tree_fini(&index->tree);
+}
+
+static struct filter *
+filter_at(struct topic_node *node)
+{
+    if (node->value == NULL) {
+        struct filter *filter = calloc(1, sizeof *filter);
+        if (filter != NULL) {
+            LIST_INIT(&filter->plain);
+            LIST_INIT(&filter->groups);
+            node->value = filter;
+        }
+    }
+    return node->value;
+}
+
+static void
+drop_filter_if_unused(struct index *index, struct topic_node *node)
+{
+    struct filter *filter = node->value;
+    if (filter != NULL && LIST_EMPTY(&filter->plain) &&
+        LIST_EMPTY(&filter->groups)) {
+        free(filter);
+        node->value = NULL;
+    }
+    topic_tree_prune(&index->tree, node);
+}
+
+static struct group *
+find_group(struct filter *filter, struct broker_bytes name)
+{
+    struct group *group;
+    LIST_FOREACH(group, &filter->groups, of_filter)
+    {
+        if (group->name_bytes == name.len &&
+            memcmp(group->name, name.data, name.len) == 0) {
+            return group;
+        }
+    }
+    return NULL;
+}
+
+static struct group *
+group_new(struct topic_node *node, struct broker_bytes name)
+{
+    struct group *group = calloc(1, sizeof *group + name.len);
+    if (group != NULL) {
+        struct filter *filter = node->value;
+        group->node = node;
+        group->name_bytes = (uint8_t)name.len;
+        memcpy(group->name, name.data, name.len);
+        LIST_INSERT_HEAD(&filter->groups, group, of_filter);
+    }
+    return group;
+}
+
+static void
+drop_group_if_empty(struct group *group)
+{
+    if (group->count == 0) {
+        LIST_REMOVE(group, of_filter);
+        free(group->members);
+        free(group);
+    }
+}
+
+static bool
+group_join(struct group *group, struct subscription *subscription)
+{
+    if (group->count == group->capacity) {
+        uint32_t capacity = group->capacity == 0 ? 4 : group->capacity * 2;
+        struct subscription **members =
+            realloc(group->members, capacity * sizeof *members);
+        if (members == NULL) {
+            return false;
+        }
+        group->members = members;
+        group->capacity = capacity;
+    }
+    subscription->group = group;
+    subscription->group_slot = group->count;
+    group->members[group->count++] = subscription;
+    return true;
+}
+
+static void
+group_leave(struct subscription *subscription)
+{
+    struct group *group = subscription->group;
+    struct subscription *last = group->members[--group->count];
+    group->members[subscription->group_slot] = last;
+    last->group_slot = subscription->group_slot;
+    subscription->group = NULL;
+    drop_group_if_empty(group);
+}
+
+static bool
+join_group_at(struct topic_node *node, struct subscription *subscription,
+    struct broker_bytes name)
+{
+    struct group *group = find_group(node->value, name);
+    if (group == NULL) {
+        group = group_new(node, name);
+    }
+    if (group == NULL) {
+        return false;
+    }
+    if (!group_join(group, subscription)) {
+        drop_group_if_empty(group);
+        return false;
+    }
+    return true;
+}
+
+bool
+index_add(struct index *index, struct subscription *subscription,
+    struct broker_bytes filter, struct broker_bytes group)
+{
+    struct topic_node *node =
+        topic_tree_insert(&index->tree, filter.data, filter.len);
+    if (node == NULL) {
+        return false;
+    }
+    struct filter *at = filter_at(node);
+    if (at == NULL ||
+        (group.len > 0 && !join_group_at(node, subscription, group))) {
+        drop_filter_if_unused(index, node);
+        return false;
+    }
+    if (group.len == 0) {
+        LIST_INSERT_HEAD(&at->plain, subscription, of_filter);
+    }
+    subscription->node = node;
+    index->epoch++;
+    index->count++;
+    return true;
+}
+
+void
+index_remove(struct index *index, struct subscription *subscription)
+{
+    struct topic_node *node = subscription->node;
+    if (node == NULL) {
+        return;
+    }
+    if (subscription->group != NULL) {
+        group_leave(subscription);
+    } else {
+        LIST_REMOVE(subscription, of_filter);
+    }
+    subscription->node = NULL;
+    drop_filter_if_unused(index, node);
+    index->epoch++;
+    index->count--;
+}
+
+struct match {
+    index_visit *visit;
+    void *arg;
+};
+
+static void
+visit_node(void *arg, struct topic_node *node)
+{
+    const struct match *match = arg;
+    match->visit(match->arg, node->value);
+}
+
+void
+index_match(const struct index *index, struct broker_bytes topic,
+    index_visit *visit, void *arg)
+{
+    struct match match = {visit, arg};
+    topic_tree_match(&index->tree, topic.data, topic.len, visit_node, &match);
+}

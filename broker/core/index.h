@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The subscription index: which subscriptions does a topic reach? A topic tree
+ * with filters as paths; at each filter its plain subscriptions and its queue
+ * groups. `epoch` moves with every change, so that what was looked up before
+ * can be told to be out of date. Knows nothing of frames or queues.
+ */
+#ifndef BROKER_CORE_INDEX_H
+#define BROKER_CORE_INDEX_H
+
+#include "subscription.h"
+#include "topic_tree.h"
+
+#include <broker/codec.h>
+
+/* The value of a tree node. */
+struct filter {
+    struct subscription_list plain;
+    struct group_list groups;
+};
+
+struct index {
+    struct topic_tree tree;
+    uint64_t epoch;
+    uint64_t count; /* subscriptions */
+};
+
+/* False if memory is out. */
+bool index_init(struct index *index, uint64_t seed);
+/* All subscriptions must have been removed. */
+void index_fini(struct index *index);
+
+/* Enter the subscription under `filter`, in the queue group of that name unless
+ * it is empty. Sets its node and group. False if memory is out; then nothing
+ * changed. */
+bool index_add(struct index *index, struct subscription *subscription,
+    struct broker_bytes filter, struct broker_bytes group);
+
+/* Take it out, if it is in; its node and group are NULL afterwards. */
+void index_remove(struct index *index, struct subscription *subscription);
+
+/* Call for each filter that matches the topic. */
+typedef void index_visit(void *arg, struct filter *filter);
+void index_match(const struct index *index, struct broker_bytes topic,
+    index_visit *visit, void *arg);
+
+#endif

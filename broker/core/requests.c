@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Requests that the broker answers itself: topics under $sys/. What they say is
+ * the hook's business; here the answer becomes a message like any other.
+ * PROTOCOL.md section 5.7. */
+#include "session.h"
+
+#include <string.h>
+
+static enum broker_status
+no_check(void *arg, struct broker_bytes topic)
+{
+    (void)arg;
+    (void)topic;
+    return BROKER_OK; /* the request's check covered it */
+}
+
+static enum broker_status
+publish_reply(
+    struct core *core, struct broker_bytes topic, const struct buffer *payload)
+{
+    struct broker_publish reply = {
+        .topic = topic, .payload = {buffer_data(payload), buffer_len(payload)}};
+    size_t size = broker_publish_size(&reply);
+    if (size == 0 ||
+        size - BROKER_HEADER_BYTES > core->options.max_body_bytes) {
+        return BROKER_E_TOO_LARGE;
+    }
+    struct block *block = block_new(&core->pool, size);
+    if (block == NULL) {
+        return BROKER_E_MEMORY;
+    }
+    enum broker_status status =
+        broker_publish_encode(&reply, block->data, size, &size);
+    struct run run = {
+        .slice = {
+            .block = block, .data = block->data, .bytes = size, .messages = 1}};
+    block->fill = (uint32_t)size;
+    if (status == BROKER_OK) {
+        run.route = route_get(&core->routes, topic, no_check, NULL, &status);
+    }
+    if (run.route != NULL) {
+        deliver_run(core, &run);
+        route_unref(run.route);
+    }
+    block_unref(block);
+    return status;
+}
+
+enum broker_status
+request_to_broker(struct session *session, const struct broker_publish *publish,
+    struct broker_bytes reply_to)
+{
+    struct core *core = session->core;
+    struct buffer reply = {0};
+    enum broker_status status = core->hooks.answer(
+        core->hooks.arg, core, publish->topic, publish->payload, &reply);
+    if (status == BROKER_OK) {
+        status = publish_reply(core, reply_to, &reply);
+    }
+    buffer_fini(&reply);
+    if (status == BROKER_OK) {
+        /* The broker is the one subscriber of its own topics. */
+        ack_note(session, publish->id, 1, 1, 0);
+    }
+    return status;
+}

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Retained values; see retained.h. */
+#include "retained.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+bool
+retained_init(struct retained *retained, struct block_pool *pool,
+    uint64_t max_topics, uint64_t max_bytes, uint64_t seed)
+{
+    *retained = (struct retained){
+        .pool = pool, .max_topics = max_topics, .max_bytes = max_bytes};
+    return topic_tree_init(&retained->tree, seed);
+}
+
+static void
+remove_value(struct retained *retained, struct retained_value *value)
+{
+    struct topic_node *node = value->node;
+    retained->topics--;
+    retained->bytes -= value->frame->fill;
+    block_unref(value->frame);
+    free(value);
+    node->value = NULL;
+    topic_tree_prune(&retained->tree, node);
+}
+
+void
+retained_fini(struct retained *retained)
+{
+    size_t count = 0;
+    struct retained_value **values = NULL;
+    const uint8_t everything[] = "#";
+    if (retained->tree.root != NULL) {
+        values = retained_collect(
+            retained, (struct broker_bytes){everything, 1}, &count);
+    }
+    for (size_t i = 0; values != NULL && i < count; i++) {
+        remove_value(retained, values[i]);
+    }
+    free(values);
+    topic_tree_fini(&retained->tree);
+}
+
+static bool
+fits(const struct retained *retained, const struct retained_value *old,
+    size_t bytes)
+{
+    uint64_t others =
+        retained->bytes - (old == NULL ? 0 : (uint64_t)old->frame->fill);
+    uint64_t topics = retained->topics + (old == NULL ? 1 : 0);
+    return topics <= retained->max_topics && others <= retained->max_bytes &&
+           bytes <= retained->max_bytes - others;
+}
+
+static struct block *
+copy_frame(struct retained *retained, struct broker_bytes frame)
+{
+    struct block *block = block_new(retained->pool, frame.len);
+    if (block != NULL) {
+        memcpy(block->data, frame.data, frame.len);
+        block->fill = (uint32_t)frame.len;
+    }
+    return block;
+}
+
+static struct retained_value *
+value_new(struct retained *retained, struct broker_bytes topic)
+{
+    struct topic_node *node =
+        topic_tree_insert(&retained->tree, topic.data, topic.len);
+    if (node == NULL) {
+        return NULL;
+    }
+    struct retained_value *value = calloc(1, sizeof *value);
+    if (value == NULL) {
+        topic_tree_prune(&retained->tree, node);
+        return NULL;
+    }
+    value->node = node;
+    node->value = value;
+    retained->topics++;
+    return value;
+}
+
+enum broker_status
+retained_put(struct retained *retained, struct broker_bytes topic,
+    struct broker_bytes frame)
+{
+    struct topic_node *node =
+        topic_tree_find(&retained->tree, topic.data, topic.len);
+    struct retained_value *value = node == NULL ? NULL : node->value;
+    if (!fits(retained, value, frame.len)) {
+        return BROKER_E_RETAINED_LIMIT;
+    }
+    struct block *block = copy_frame(retained, frame);
+    if (block == NULL) {
+        return BROKER_E_MEMORY;
+    }
+    if (value == NULL) {
+        value = value_new(retained, topic);
+        if (value == NULL) {
+            block_unref(block);
+            return BROKER_E_MEMORY;
+        }
+    } else {
+        retained->bytes -= value->frame->fill;
+        block_unref(value->frame);
+    }
+    value->frame = block;
+    value->serial = ++retained->serial;
+    retained->bytes += block->fill;
+    return BROKER_OK;
+}
+
+void
+retained_clear(struct retained *retained, struct broker_bytes topic)
+{
+    struct topic_node *node =
+        topic_tree_find(&retained->tree, topic.data, topic.len);
+    if (node != NULL && node->value != NULL) {
+        remove_value(retained, node->value);
+    }
+}
+
+struct collection {
+    struct retained_value **values;
+    size_t count, capacity;
+    bool failed;
+};
+
+static void
+collect(void *arg, struct topic_node *node)
+{
+    struct collection *collection = arg;
+    if (collection->count == collection->capacity) {
+        size_t capacity =
+            collection->capacity == 0 ? 16 : collection->capacity * 2;
+        struct retained_value **values =
+            realloc(collection->values, capacity * sizeof *values);
+        if (values == NULL) {
+            collection->failed = true;
+            return;
+        }
+        collection->values = values;
+        collection->capacity = capacity;
+    }
+    collection->values[collection->count++] = node->value;
+}
+
+static int
+by_serial(const void *a, const void *b)
+{
+    const struct retained_value *const *left = a;
+    const struct retained_value *const *right = b;
+    return ((*left)->serial > (*right)->serial) -
+           ((*left)->serial < (*right)->serial);
+}
+
+struct retained_value **
+retained_collect(
+    const struct retained *retained, struct broker_bytes filter, size_t *count)
+{
+    struct collection collection = {0};
+    topic_tree_collect(
+        &retained->tree, filter.data, filter.len, collect, &collection);
+    if (collection.failed) {
+        free(collection.values);
+        *count = SIZE_MAX;
+        return NULL;
+    }
+    if (collection.count > 1) {
+        qsort(collection.values, collection.count, sizeof *collection.values,
+            by_serial);
+    }
+    *count = collection.count;
+    return collection.values;
+}

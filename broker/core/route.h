@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Routes: what a topic's messages go to, looked up once and kept until a
+ * subscription anywhere changes (the index's epoch). A route lists each
+ * connection once, with the context of all its matching subscriptions, and the
+ * queue groups that get one copy each.
+ *
+ * Knows nothing of frames or sockets. One thread.
+ */
+#ifndef BROKER_CORE_ROUTE_H
+#define BROKER_CORE_ROUTE_H
+
+#include "context.h"
+#include "index.h"
+
+#include <stdint.h>
+
+struct route_target {
+    struct session *session;
+    struct context *context; /* holds a reference */
+};
+
+struct route {
+    uint64_t epoch;
+    uint64_t hash;
+    uint32_t references;
+    uint32_t matched; /* subscriptions; a group counts once */
+    uint32_t target_count;
+    uint32_t group_count;
+    struct route_target *targets;
+    struct group **groups;
+    uint16_t topic_bytes;
+    uint8_t topic[];
+};
+
+struct route_cache {
+    struct route **slots;
+    struct index *index;
+    struct context_table *contexts;
+    uint64_t seed;
+    uint64_t lookups, misses;
+    struct route_builder *builder;
+};
+
+/* False if memory is out. */
+bool route_cache_init(struct route_cache *cache, struct index *index,
+    struct context_table *contexts, uint64_t seed);
+void route_cache_fini(struct route_cache *cache);
+
+/* The route of a topic, with a reference for the caller. A topic that is not in
+ * the cache is given to `check` first. NULL and *status: what check said, or
+ * BROKER_E_MEMORY. The route must be used before any subscription changes. */
+typedef enum broker_status route_check(void *arg, struct broker_bytes topic);
+struct route *route_get(struct route_cache *cache, struct broker_bytes topic,
+    route_check *check, void *arg, enum broker_status *status);
+
+void route_unref(struct route *route);
+
+#endif

@@ -1,0 +1,561 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One peer's protocol state, from accepting to the last byte; see session.h.
+ * PROTOCOL.md section 2. */
+#include "session.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* More unsent answers than this, and the peer is not read from until it has
+ * read some of them. */
+#define CONTROL_BYTES_MAX (256u * 1024u)
+#define TEXT_BYTES_MAX    256
+#define TOPIC_BYTES_MAX   1024
+#define MISSED_HEARTBEATS 3
+
+static const char *const state_names[] = {
+    [SESSION_HANDSHAKE] = "handshake",
+    [SESSION_OPEN] = "open",
+    [SESSION_CLOSING] = "closing",
+};
+
+/* ---- life ---------------------------------------------------------------- */
+
+struct session *
+session_new(struct core *core, void *owner, uint64_t id, const char *peer)
+{
+    if (!deadline_heap_reserve(&core->deadlines, core->session_count + 1)) {
+        return NULL;
+    }
+    struct session *session = calloc(1, sizeof *session);
+    if (session == NULL) {
+        return NULL;
+    }
+    session->core = core;
+    session->owner = owner;
+    session->id = id;
+    session->peer = peer;
+    session->state = SESSION_HANDSHAKE;
+    session->max_body_bytes = core->options.max_body_bytes;
+    session->heartbeat_ms = core->options.heartbeat_ms;
+    session->opened_ms = session->heard_ms = session->progress_ms =
+        core->now_ms;
+    LIST_INIT(&session->subscriptions);
+    output_init(&session->output, &core->pool, core->options.max_output_bytes);
+    TAILQ_INSERT_TAIL(&core->sessions, session, all);
+    core->session_count++;
+    core->totals.connections_total++;
+    session_schedule(session);
+    if (core->shutting_down) {
+        session->retry_after_ms = core->shut_down_retry_ms;
+        session_close_now(session, BROKER_E_SHUTTING_DOWN);
+    }
+    return session;
+}
+
+void
+session_free(struct session *session)
+{
+    if (session == NULL) {
+        return;
+    }
+    struct core *core = session->core;
+    output_fini(&session->output);
+    subscriptions_stop(session, false);
+    subscriptions_free(session);
+    if (session->identity != NULL) {
+        session->identity->last_publish = session->last_publish;
+        identity_leave(&core->identities, session->identity, core->now_ms);
+    }
+    if (session->is_slow) {
+        LIST_REMOVE(session, slow);
+    }
+    intake_fini(&session->intake);
+    deadline_clear(&core->deadlines, &session->deadline);
+    TAILQ_REMOVE(&core->sessions, session, all);
+    core->session_count--;
+    core->totals.received_messages += session->received_messages;
+    core->totals.received_bytes += session->received_bytes;
+    core->totals.delivered_messages += session->output.delivered;
+    core->totals.delivered_bytes += session->delivered_bytes;
+    core->totals.dropped_messages += session->output.dropped;
+    free(session->name);
+    free(session);
+}
+
+static bool
+may_follow(enum session_state from, enum session_state to)
+{
+    switch (from) {
+    case SESSION_HANDSHAKE:
+        return to == SESSION_OPEN || to == SESSION_CLOSING;
+    case SESSION_OPEN:
+        return to == SESSION_CLOSING;
+    default:
+        return false;
+    }
+}
+
+void
+session_set_state(struct session *session, enum session_state state)
+{
+    assert(may_follow(session->state, state));
+    session->state = state;
+}
+
+static void
+session_log(const struct session *session, enum core_event event,
+    enum broker_status code, const char *text)
+{
+    const struct core *core = session->core;
+    core->hooks.log(core->hooks.arg, event, session, code,
+        text == NULL ? broker_status_text((unsigned)code) : text);
+}
+
+/* When does a peer that takes no bytes lose its connection? */
+static uint64_t
+write_deadline(const struct session *session)
+{
+    if (!session->output_announced && session->state != SESSION_CLOSING) {
+        return DEADLINE_NEVER;
+    }
+    return session->progress_ms + session->core->options.write_timeout_ms;
+}
+
+/* ---- sending ------------------------------------------------------------- */
+
+void
+session_announce_output(struct session *session)
+{
+    if (session->output_announced) {
+        return;
+    }
+    session->output_announced = true;
+    session->progress_ms = session->core->now_ms;
+    uint64_t due_ms = write_deadline(session);
+    if (due_ms < session->deadline.due_ms) {
+        deadline_set(&session->core->deadlines, &session->deadline, due_ms);
+    }
+    session->core->hooks.output_ready(session->owner);
+}
+
+static void
+session_abort(struct session *session)
+{
+    session->aborted = true;
+    session_announce_output(session);
+}
+
+uint8_t *
+session_control(struct session *session, size_t size)
+{
+    uint8_t *dst = buffer_reserve(output_control(&session->output), size);
+    if (dst == NULL) {
+        session_abort(session);
+    }
+    return dst;
+}
+
+void
+session_control_done(struct session *session, size_t size)
+{
+    buffer_commit(output_control(&session->output), size);
+    session_announce_output(session);
+}
+
+static struct broker_bytes
+text_bytes(const char *text)
+{
+    size_t len = strlen(text);
+    return (struct broker_bytes){
+        (const uint8_t *)text, len > TEXT_BYTES_MAX ? TEXT_BYTES_MAX : len};
+}
+
+/* The fields of an ERROR. They fit by construction. */
+static size_t
+put_refusal(const struct refusal *refusal, uint8_t *dst, size_t cap)
+{
+    size_t pos = 0;
+    const char *text = refusal->text != NULL
+                           ? refusal->text
+                           : broker_status_text((unsigned)refusal->code);
+    enum broker_status status =
+        broker_tlv_put(dst, cap, &pos, BROKER_TAG_TEXT, text_bytes(text));
+    if (status == BROKER_OK && refusal->limit > 0) {
+        status = broker_tlv_put_u64(
+            dst, cap, &pos, BROKER_TAG_LIMIT, refusal->limit);
+    }
+    if (status == BROKER_OK && refusal->topic.len > 0 &&
+        refusal->topic.len <= TOPIC_BYTES_MAX &&
+        broker_utf8_check(refusal->topic)) {
+        status =
+            broker_tlv_put(dst, cap, &pos, BROKER_TAG_TOPIC, refusal->topic);
+    }
+    assert(status == BROKER_OK);
+    return pos;
+}
+
+void
+session_refuse(struct session *session, const struct refusal *refusal)
+{
+    uint8_t tlvs[TEXT_BYTES_MAX + TOPIC_BYTES_MAX + 64];
+    size_t tlv_bytes = put_refusal(refusal, tlvs, sizeof tlvs);
+    struct broker_error error = {.id = refusal->id,
+        .code = (uint16_t)refusal->code,
+        .frame_type = refusal->frame_type,
+        .error_class = broker_status_class((unsigned)refusal->code),
+        .may_retry = broker_status_may_retry((unsigned)refusal->code),
+        .tlvs = {tlvs, tlv_bytes}};
+    ack_flush(session);
+    size_t size = broker_error_size(&error);
+    uint8_t *dst = session_control(session, size);
+    if (dst != NULL &&
+        broker_error_encode(&error, dst, size, &size) == BROKER_OK) {
+        session_control_done(session, size);
+    }
+}
+
+static void
+send_goaway(struct session *session)
+{
+    session->goaway_sent = true;
+    const char *text = broker_status_text((unsigned)session->close_code);
+    uint8_t tlvs[TEXT_BYTES_MAX + 16];
+    size_t tlv_bytes = 0;
+    if (broker_tlv_put(tlvs, sizeof tlvs, &tlv_bytes, BROKER_TAG_TEXT,
+            text_bytes(text)) != BROKER_OK) {
+        tlv_bytes = 0;
+    }
+    struct broker_goaway goaway = {.id = session->last_publish,
+        .code = (uint16_t)session->close_code,
+        .retry_after_ms = session->retry_after_ms,
+        .tlvs = {tlvs, tlv_bytes}};
+    size_t size = broker_goaway_size(&goaway);
+    uint8_t *dst = session_control(session, size);
+    if (dst != NULL &&
+        broker_goaway_encode(&goaway, dst, size, &size) == BROKER_OK) {
+        session_control_done(session, size);
+    }
+}
+
+size_t
+session_output_spans(
+    struct session *session, struct output_span *spans, size_t max)
+{
+    if (session->state == SESSION_CLOSING && !session->goaway_sent &&
+        output_has_no_data(&session->output)) {
+        send_goaway(session);
+    }
+    return output_spans(&session->output, spans, max);
+}
+
+void
+session_output_sent(struct session *session, size_t bytes)
+{
+    output_sent(&session->output, bytes);
+    if (bytes > 0) {
+        session->progress_ms = session->core->now_ms;
+        session->delivered_bytes += bytes;
+    }
+    if (session->draining_count > 0) {
+        subscriptions_drained(session);
+    }
+    if (session->queue_high &&
+        session->output.bytes < session->output.max_bytes / 2) {
+        session->queue_high = false;
+    }
+    bool more = !output_is_empty(&session->output) ||
+                (session->state == SESSION_CLOSING && !session->goaway_sent);
+    session->output_announced = more;
+}
+
+/* ---- receiving ----------------------------------------------------------- */
+
+bool
+session_reserve(struct session *session, uint8_t **dst, size_t *room)
+{
+    session->starved =
+        !intake_reserve(&session->intake, &session->core->intake, dst, room);
+    return !session->starved;
+}
+
+void
+session_received(struct session *session, size_t len)
+{
+    session->heard_ms = session->core->now_ms;
+    session->pinged = false;
+    session->received_bytes += len;
+    intake_commit(&session->intake, &session->core->intake, len);
+    dispatch_input(session);
+}
+
+void
+session_received_all(struct session *session)
+{
+    intake_rest(&session->intake, &session->core->intake);
+}
+
+bool
+session_wants_input(const struct session *session)
+{
+    return buffer_len(&session->output.control) <= CONTROL_BYTES_MAX;
+}
+
+static bool
+may_get_replies(const struct session *session)
+{
+    if (!session->requested ||
+        session->core->options.half_close_linger_ms == 0) {
+        return false;
+    }
+    const struct subscription *subscription;
+    LIST_FOREACH(subscription, &session->subscriptions, of_session)
+    {
+        if (subscription->node != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void
+session_end_of_input(struct session *session)
+{
+    if (session->input_ended || session->state == SESSION_CLOSING) {
+        return;
+    }
+    if (session->intake.block != NULL || session->skip_bytes > 0) {
+        session->core->totals.protocol_errors++;
+        session_log(session, CORE_EVENT_PROTOCOL_ERROR, BROKER_E_MALFORMED,
+            "the peer ended in the middle of a frame");
+        intake_fini(&session->intake);
+    }
+    session_ignore_input(session);
+}
+
+void
+session_ignore_input(struct session *session)
+{
+    session->input_ended = true;
+    subscriptions_stop(session, true);
+    if (session->state == SESSION_OPEN && may_get_replies(session)) {
+        session->linger_ms =
+            session->core->now_ms + session->core->options.half_close_linger_ms;
+        session_schedule(session);
+        return;
+    }
+    session_close_drained(session, BROKER_E_LEAVING);
+}
+
+/* ---- closing ------------------------------------------------------------- */
+
+static void
+begin_closing(struct session *session, enum broker_status code)
+{
+    ack_flush(session);
+    subscriptions_stop(session, false);
+    session->close_code = code;
+    session_set_state(session, SESSION_CLOSING);
+    session->progress_ms = session->core->now_ms;
+    if (code != BROKER_E_LEAVING && code != BROKER_E_SHUTTING_DOWN) {
+        session_log(session, CORE_EVENT_CLOSING, code, NULL);
+    }
+    session_schedule(session);
+}
+
+void
+session_close_now(struct session *session, enum broker_status code)
+{
+    if (session->state == SESSION_CLOSING) {
+        return;
+    }
+    begin_closing(session, code);
+    output_drop_data(&session->output);
+    send_goaway(session);
+}
+
+void
+session_close_drained(struct session *session, enum broker_status code)
+{
+    if (session->state == SESSION_CLOSING) {
+        return;
+    }
+    begin_closing(session, code);
+    session_announce_output(session);
+}
+
+void
+session_fail(struct session *session, enum broker_status code, uint32_t id,
+    uint16_t frame_type)
+{
+    if (session->state == SESSION_CLOSING) {
+        return;
+    }
+    session->core->totals.protocol_errors++;
+    session_log(session, CORE_EVENT_PROTOCOL_ERROR, code, NULL);
+    struct refusal refusal = {.code = code, .id = id, .frame_type = frame_type};
+    session_refuse(session, &refusal);
+    session_close_now(session, code);
+}
+
+void
+session_reject(struct session *session, enum broker_status code)
+{
+    session->core->totals.rejected_connections++;
+    session->retry_after_ms = 1000;
+    session_close_now(session, code);
+}
+
+enum session_end
+session_end(const struct session *session)
+{
+    if (session->aborted) {
+        return SESSION_ABORTED;
+    }
+    if (session->state == SESSION_CLOSING && session->goaway_sent &&
+        output_is_empty(&session->output)) {
+        return SESSION_FINISHED;
+    }
+    return SESSION_LIVES;
+}
+
+/* ---- time ---------------------------------------------------------------- */
+
+static uint64_t
+earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t
+heartbeat_deadline(const struct session *session)
+{
+    if (session->starved || !session_wants_input(session)) {
+        return DEADLINE_NEVER; /* it is us who do not listen */
+    }
+    uint64_t beats = session->pinged ? MISSED_HEARTBEATS : 1;
+    uint64_t due = session->heard_ms + beats * session->heartbeat_ms;
+    uint64_t resumed = session->core->resumed_ms;
+    if (session->pinged && resumed > session->heard_ms) {
+        /* It was us who were away: it gets one more heartbeat to answer. */
+        uint64_t grace = resumed + session->heartbeat_ms;
+        return due > grace ? due : grace;
+    }
+    return due;
+}
+
+static uint64_t
+next_deadline(const struct session *session)
+{
+    const struct core_options *options = &session->core->options;
+    switch (session->state) {
+    case SESSION_HANDSHAKE:
+        return session->opened_ms + options->handshake_timeout_ms;
+    case SESSION_OPEN:
+        if (session->input_ended) {
+            return earlier(session->linger_ms, write_deadline(session));
+        }
+        return earlier(heartbeat_deadline(session), write_deadline(session));
+    default:
+        return write_deadline(session);
+    }
+}
+
+void
+session_schedule(struct session *session)
+{
+    deadline_set(
+        &session->core->deadlines, &session->deadline, next_deadline(session));
+}
+
+static void
+send_ping(struct session *session)
+{
+    struct broker_ping ping = {.pong = false};
+    uint64_t now_ms = session->core->now_ms;
+    memcpy(ping.opaque, &now_ms, sizeof ping.opaque);
+    size_t size = broker_ping_size(&ping);
+    uint8_t *dst = session_control(session, size);
+    if (dst != NULL &&
+        broker_ping_encode(&ping, dst, size, &size) == BROKER_OK) {
+        session->pinged = true;
+        session_control_done(session, size);
+    }
+}
+
+static void
+open_deadline(struct session *session)
+{
+    uint64_t now_ms = session->core->now_ms;
+    if (now_ms >= write_deadline(session)) {
+        session_log(session, CORE_EVENT_CLOSING, BROKER_E_WRITE_TIMEOUT, NULL);
+        session_abort(session);
+    } else if (session->input_ended) {
+        if (now_ms >= session->linger_ms) {
+            session_close_drained(session, BROKER_E_LEAVING);
+        }
+    } else if (now_ms >= heartbeat_deadline(session)) {
+        if (session->pinged) {
+            session_close_now(session, BROKER_E_HEARTBEAT_TIMEOUT);
+            session_abort(session);
+        } else {
+            send_ping(session);
+        }
+    }
+}
+
+void
+session_on_deadline(struct session *session)
+{
+    uint64_t now_ms = session->core->now_ms;
+    /* Deadlines move forward with traffic without being set anew each time;
+     * only now is it looked at whether this one is real. */
+    if (now_ms >= next_deadline(session)) {
+        switch (session->state) {
+        case SESSION_HANDSHAKE:
+            session_fail(session, BROKER_E_HANDSHAKE_TIMEOUT, 0, 0);
+            break;
+        case SESSION_OPEN:
+            open_deadline(session);
+            break;
+        case SESSION_CLOSING:
+            session_abort(session);
+            break;
+        }
+    }
+    if (session->aborted) {
+        deadline_clear(&session->core->deadlines, &session->deadline);
+    } else {
+        session_schedule(session);
+    }
+}
+
+/* ---- looking in ---------------------------------------------------------- */
+
+void
+session_get_stats(const struct session *session, struct session_stats *out)
+{
+    *out = (struct session_stats){.id = session->id,
+        .name = session->name == NULL ? "" : session->name,
+        .peer = session->peer,
+        .state = state_names[session->state],
+        .age_ms = session->core->now_ms - session->opened_ms,
+        .subscriptions = session->subscription_count,
+        .received_messages = session->received_messages,
+        .received_bytes = session->received_bytes,
+        .delivered_messages = session->output.delivered,
+        .delivered_bytes = session->delivered_bytes,
+        .dropped_messages = session->output.dropped,
+        .queued_messages = session->output.messages,
+        .queued_bytes = session->output.bytes};
+}
+
+const struct subscription *
+session_next_subscription(
+    const struct session *session, const struct subscription *after)
+{
+    return after == NULL ? LIST_FIRST(&session->subscriptions)
+                         : LIST_NEXT(after, of_session);
+}
