@@ -1,0 +1,535 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One connection; see conn.h. */
+#include "conn.h"
+
+#include "log.h"
+#include "server_internal.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+
+/* What libevent 2.1 reads at most by itself; less means that it has emptied the
+ * socket. */
+#define LIBEVENT_READ_BYTES 4096
+/* No more than this from one connection in one turn, so that a flood does not
+ * hold up the others. */
+#define TURN_READ_BYTES   (512u * 1024u)
+#define TURN_WRITE_ROUNDS 8
+#define SPANS_MAX         64
+/* Handed to the bufferevent when the socket is full; see conn.h. */
+#define HANDED_BYTES 4096
+
+enum conn_state {
+    CONN_OPEN,
+    CONN_SHUT, /* our writing side is shut; reading to the end */
+    CONN_DEAD  /* on the dying list */
+};
+
+struct conn {
+    TAILQ_ENTRY(conn) all;
+    TAILQ_ENTRY(conn) in_ready;
+    TAILQ_ENTRY(conn) in_starved;
+    TAILQ_ENTRY(conn) in_dying;
+    struct server *server;
+    struct session *session;
+    struct bufferevent *events;
+    struct event *linger; /* in CONN_SHUT */
+    evutil_socket_t fd;
+    uint64_t id;
+    const char *reason; /* why it ended, for the log */
+    enum conn_state state;
+    bool is_ready, is_starved;
+    bool paused; /* the session does not want input */
+    bool at_end; /* the peer shut down its writing side */
+    char peer[];
+};
+
+/* ---- ending -------------------------------------------------------------- */
+
+static void
+conn_end(struct conn *conn, const char *reason)
+{
+    if (conn->state == CONN_DEAD) {
+        return;
+    }
+    conn->state = CONN_DEAD;
+    if (conn->reason == NULL) {
+        conn->reason = reason;
+    }
+    bufferevent_disable(conn->events, EV_READ | EV_WRITE);
+    TAILQ_INSERT_TAIL(&conn->server->dying, conn, in_dying);
+}
+
+static void
+log_close(const struct conn *conn)
+{
+    struct session_stats stats;
+    session_get_stats(conn->session, &stats);
+    log_event(LOG_LEVEL_INFO, "conn-close",
+        "conn=%llu peer=%s reason=\"%s\" received=%llu delivered=%llu "
+        "dropped=%llu queued=%llu",
+        (unsigned long long)conn->id, conn->peer,
+        conn->reason == NULL ? "" : conn->reason,
+        (unsigned long long)stats.received_messages,
+        (unsigned long long)stats.delivered_messages,
+        (unsigned long long)stats.dropped_messages,
+        (unsigned long long)stats.queued_messages);
+}
+
+static void
+conn_free(struct conn *conn)
+{
+    struct server *server = conn->server;
+    if (conn->is_ready) {
+        TAILQ_REMOVE(&server->ready, conn, in_ready);
+    }
+    if (conn->is_starved) {
+        TAILQ_REMOVE(&server->starved, conn, in_starved);
+    }
+    TAILQ_REMOVE(&server->conns, conn, all);
+    server->conn_count--;
+    log_close(conn);
+    session_free(conn->session);
+    bufferevent_free(conn->events);
+    if (conn->linger != NULL) {
+        event_free(conn->linger);
+    }
+    free(conn);
+}
+
+void
+conn_reap(struct server *server)
+{
+    while (!TAILQ_EMPTY(&server->dying)) {
+        struct conn *conn = TAILQ_FIRST(&server->dying);
+        TAILQ_REMOVE(&server->dying, conn, in_dying);
+        conn_free(conn);
+    }
+}
+
+void
+conn_drop_all(struct server *server)
+{
+    struct conn *conn;
+    TAILQ_FOREACH(conn, &server->conns, all)
+    {
+        conn_end(conn, "the broker stopped");
+    }
+    conn_reap(server);
+}
+
+static void
+linger_cb(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    conn_end(arg, "closed by the broker");
+}
+
+/* Everything is sent: say so to the peer, and give it time to read it before
+ * the socket is closed, which could destroy what is on its way. */
+static void
+conn_shut_down(struct conn *conn)
+{
+    conn->state = CONN_SHUT;
+    if (shutdown(conn->fd, SHUT_WR) != 0 || conn->at_end) {
+        conn_end(conn,
+            conn->at_end ? "both sides are done" : "closed by the broker");
+        return;
+    }
+    uint32_t ms = conn->server->options.close_linger_ms;
+    struct timeval linger = {
+        .tv_sec = ms / 1000, .tv_usec = (long)(ms % 1000) * 1000};
+    conn->linger = evtimer_new(conn->server->base, linger_cb, conn);
+    if (conn->linger == NULL || event_add(conn->linger, &linger) != 0 ||
+        bufferevent_enable(conn->events, EV_READ) != 0) {
+        conn_end(conn, "closed by the broker");
+    }
+}
+
+/* ---- writing ------------------------------------------------------------- */
+
+void
+conn_output_ready(void *owner)
+{
+    struct conn *conn = owner;
+    if (!conn->is_ready && conn->state == CONN_OPEN) {
+        conn->is_ready = true;
+        TAILQ_INSERT_TAIL(&conn->server->ready, conn, in_ready);
+    }
+}
+
+static size_t
+span_bytes(const struct output_span *spans, size_t count)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        bytes += spans[i].len;
+    }
+    return bytes;
+}
+
+/* Returns the bytes that the socket took, or -1 if it failed. */
+static ssize_t
+send_spans(
+    const struct conn *conn, const struct output_span *spans, size_t count)
+{
+    struct iovec vectors[SPANS_MAX];
+    for (size_t i = 0; i < count; i++) {
+        /* sendmsg does not write through it; iovec has no const. */
+        vectors[i].iov_base = (void *)(uintptr_t)spans[i].data;
+        vectors[i].iov_len = spans[i].len;
+    }
+    struct msghdr message = {.msg_iov = vectors, .msg_iovlen = count};
+    ssize_t sent;
+    do {
+        sent = sendmsg(conn->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    } while (sent < 0 && errno == EINTR);
+    if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+        return 0;
+    }
+    return sent;
+}
+
+/* The socket is full: hand the bufferevent a little, so that it waits for room
+ * and calls back. */
+static void
+wait_for_room(struct conn *conn)
+{
+    struct output_span spans[SPANS_MAX];
+    size_t count = session_output_spans(conn->session, spans, SPANS_MAX);
+    size_t handed = 0;
+    for (size_t i = 0; i < count && handed < HANDED_BYTES; i++) {
+        size_t len = spans[i].len;
+        if (len > HANDED_BYTES - handed) {
+            len = HANDED_BYTES - handed;
+        }
+        if (bufferevent_write(conn->events, spans[i].data, len) != 0) {
+            break;
+        }
+        handed += len;
+    }
+    session_output_sent(conn->session, handed);
+    if (handed == 0 && count > 0) {
+        conn_end(conn, "out of memory");
+    }
+}
+
+/* Returns true if the socket would take more, but others have their turn. */
+static bool
+conn_write(struct conn *conn)
+{
+    if (evbuffer_get_length(bufferevent_get_output(conn->events)) > 0) {
+        return false; /* the write callback goes on */
+    }
+    for (int round = 0; round < TURN_WRITE_ROUNDS; round++) {
+        struct output_span spans[SPANS_MAX];
+        size_t count = session_output_spans(conn->session, spans, SPANS_MAX);
+        if (count == 0) {
+            session_output_sent(conn->session, 0);
+            return false;
+        }
+        ssize_t sent = send_spans(conn, spans, count);
+        if (sent < 0) {
+            conn_end(conn, strerror(errno));
+            return false;
+        }
+        session_output_sent(conn->session, (size_t)sent);
+        if ((size_t)sent < span_bytes(spans, count)) {
+            wait_for_room(conn);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void
+resume_input(struct conn *conn)
+{
+    if (conn->paused && session_wants_input(conn->session)) {
+        conn->paused = false;
+        bufferevent_enable(conn->events, EV_READ);
+        /* Some bytes may have been read before the pause. */
+        bufferevent_trigger(conn->events, EV_READ,
+            BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS);
+    }
+}
+
+static void
+conn_flush(struct conn *conn)
+{
+    if (conn->state != CONN_OPEN) {
+        return;
+    }
+    bool more = conn_write(conn);
+    if (conn->state != CONN_OPEN) {
+        return;
+    }
+    switch (session_end(conn->session)) {
+    case SESSION_ABORTED:
+        conn_end(conn, "given up by the broker");
+        return;
+    case SESSION_FINISHED:
+        if (evbuffer_get_length(bufferevent_get_output(conn->events)) == 0) {
+            conn_shut_down(conn);
+        }
+        return;
+    case SESSION_LIVES:
+        break;
+    }
+    resume_input(conn);
+    if (more) {
+        conn_output_ready(conn);
+    }
+}
+
+void
+conn_flush_ready(struct server *server)
+{
+    struct conn_list now = TAILQ_HEAD_INITIALIZER(now);
+    TAILQ_CONCAT(&now, &server->ready, in_ready);
+    while (!TAILQ_EMPTY(&now)) {
+        struct conn *conn = TAILQ_FIRST(&now);
+        TAILQ_REMOVE(&now, conn, in_ready);
+        conn->is_ready = false;
+        conn_flush(conn);
+    }
+}
+
+static void
+conn_write_cb(struct bufferevent *events, void *arg)
+{
+    (void)events;
+    struct conn *conn = arg;
+    server_now(conn->server);
+    if (conn->state == CONN_OPEN) {
+        conn_output_ready(conn);
+    }
+}
+
+/* ---- reading ------------------------------------------------------------- */
+
+/* Take what the bufferevent has read, and then what is left in the socket, into
+ * dst[0..room). Returns the bytes; *drained tells that there is no more. */
+static size_t
+receive(struct conn *conn, uint8_t *dst, size_t room, bool *drained)
+{
+    struct evbuffer *input = bufferevent_get_input(conn->events);
+    size_t buffered = evbuffer_get_length(input);
+    int taken = evbuffer_remove(input, dst, room);
+    size_t len = taken > 0 ? (size_t)taken : 0;
+    *drained = false;
+    if (len < buffered || len == room) {
+        return len;
+    }
+    if (buffered > 0 && buffered < LIBEVENT_READ_BYTES) {
+        *drained = true;
+        return len;
+    }
+    ssize_t got;
+    do {
+        got = recv(conn->fd, dst + len, room - len, MSG_DONTWAIT);
+    } while (got < 0 && errno == EINTR);
+    if (got <= 0) {
+        /* Nothing there, or an end or error that the bufferevent will meet
+         * and report itself. */
+        *drained = true;
+        return len;
+    }
+    *drained = (size_t)got < room - len;
+    return len + (size_t)got;
+}
+
+static void
+starve(struct conn *conn)
+{
+    if (!conn->is_starved) {
+        conn->is_starved = true;
+        TAILQ_INSERT_TAIL(&conn->server->starved, conn, in_starved);
+        bufferevent_disable(conn->events, EV_READ);
+    }
+}
+
+static void
+pause_if_unwanted(struct conn *conn)
+{
+    if (!conn->paused && !session_wants_input(conn->session)) {
+        conn->paused = true;
+        bufferevent_disable(conn->events, EV_READ);
+    }
+}
+
+/* Once the peer has ended and everything that it sent is processed. */
+static void
+end_input_if_due(struct conn *conn)
+{
+    if (conn->at_end && conn->state == CONN_OPEN &&
+        evbuffer_get_length(bufferevent_get_input(conn->events)) == 0) {
+        session_end_of_input(conn->session);
+    }
+}
+
+static void
+conn_read(struct conn *conn)
+{
+    size_t budget = TURN_READ_BYTES;
+    bool drained = false;
+    while (!drained && budget > 0 && session_wants_input(conn->session)) {
+        uint8_t *dst;
+        size_t room;
+        if (!session_reserve(conn->session, &dst, &room)) {
+            starve(conn);
+            return;
+        }
+        if (room > budget) {
+            room = budget;
+        }
+        size_t len = receive(conn, dst, room, &drained);
+        if (len == 0) {
+            break;
+        }
+        budget -= len;
+        session_received(conn->session, len);
+    }
+    if (drained) {
+        session_received_all(conn->session);
+    }
+    pause_if_unwanted(conn);
+    if (evbuffer_get_length(bufferevent_get_input(conn->events)) > 0 &&
+        !conn->paused) {
+        bufferevent_trigger(conn->events, EV_READ,
+            BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS);
+    }
+    end_input_if_due(conn);
+}
+
+static void
+conn_read_cb(struct bufferevent *events, void *arg)
+{
+    struct conn *conn = arg;
+    server_now(conn->server);
+    switch (conn->state) {
+    case CONN_OPEN:
+        conn_read(conn);
+        break;
+    case CONN_SHUT: {
+        struct evbuffer *input = bufferevent_get_input(events);
+        evbuffer_drain(input, evbuffer_get_length(input));
+        break;
+    }
+    case CONN_DEAD:
+        break;
+    }
+}
+
+void
+conn_feed_starved(struct server *server)
+{
+    struct conn_list now = TAILQ_HEAD_INITIALIZER(now);
+    TAILQ_CONCAT(&now, &server->starved, in_starved);
+    while (!TAILQ_EMPTY(&now)) {
+        struct conn *conn = TAILQ_FIRST(&now);
+        TAILQ_REMOVE(&now, conn, in_starved);
+        conn->is_starved = false;
+        if (conn->state != CONN_OPEN) {
+            continue;
+        }
+        bufferevent_enable(conn->events, EV_READ);
+        conn_read(conn);
+    }
+}
+
+static void
+conn_event_cb(struct bufferevent *events, short what, void *arg)
+{
+    (void)events;
+    struct conn *conn = arg;
+    int error = EVUTIL_SOCKET_ERROR();
+    server_now(conn->server);
+    if ((what & BEV_EVENT_ERROR) != 0) {
+        conn_end(conn, strerror(error));
+        return;
+    }
+    if ((what & BEV_EVENT_EOF) == 0 || conn->state == CONN_DEAD) {
+        return;
+    }
+    conn->at_end = true;
+    if (conn->state == CONN_SHUT) {
+        conn_end(conn, "closed by the broker");
+        return;
+    }
+    /* What was read before the end and waits for memory, or for the peer to
+     * read its answers, is still to be processed first. */
+    end_input_if_due(conn);
+}
+
+/* ---- opening ------------------------------------------------------------- */
+
+static struct conn *
+conn_new(
+    struct server *server, evutil_socket_t fd, uint64_t id, const char *peer)
+{
+    size_t peer_bytes = strlen(peer) + 1;
+    struct conn *conn = calloc(1, sizeof *conn + peer_bytes);
+    if (conn == NULL) {
+        evutil_closesocket(fd);
+        return NULL;
+    }
+    memcpy(conn->peer, peer, peer_bytes);
+    conn->server = server;
+    conn->fd = fd;
+    conn->id = id;
+    conn->events =
+        bufferevent_socket_new(server->base, fd, BEV_OPT_CLOSE_ON_FREE);
+    if (conn->events == NULL) {
+        evutil_closesocket(fd);
+        free(conn);
+        return NULL;
+    }
+    return conn;
+}
+
+bool
+conn_open(struct server *server, evutil_socket_t fd, uint64_t id,
+    const char *peer, bool reject)
+{
+    /* Everything that is ready goes out once a turn anyway. Fails on UNIX
+     * sockets, which have no such delay. */
+    int on = 1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    struct conn *conn = conn_new(server, fd, id, peer);
+    if (conn == NULL) {
+        return false;
+    }
+    TAILQ_INSERT_TAIL(&server->conns, conn, all);
+    server->conn_count++;
+    conn->session = session_new(server->core, conn, id, conn->peer);
+    if (conn->session == NULL) {
+        TAILQ_REMOVE(&server->conns, conn, all);
+        server->conn_count--;
+        bufferevent_free(conn->events);
+        free(conn);
+        return false;
+    }
+    bufferevent_setcb(
+        conn->events, conn_read_cb, conn_write_cb, conn_event_cb, conn);
+    if (bufferevent_enable(conn->events, EV_READ | EV_WRITE) != 0) {
+        conn_end(conn, "the event loop refused it");
+        return false;
+    }
+    log_event(LOG_LEVEL_DEBUG, "conn-accept", "conn=%llu peer=%s",
+        (unsigned long long)id, peer);
+    if (reject) {
+        session_reject(conn->session, BROKER_E_TOO_MANY_CONNECTIONS);
+    }
+    return true;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * One connection: a socket in a bufferevent on one side, a session of the core
+ * on the other, and nothing between but bytes.
+ *
+ * Reading: the bufferevent reads by itself at most one page at a time, so its
+ * read callback then drains the socket into the core's receive memory
+ * directly. Writing: at the end of each turn of the loop everything that a
+ * session has to send goes out with one sendmsg(2) from where it lies. Only
+ * when the socket takes no more is a page of it handed to the bufferevent,
+ * whose write callback then says when to go on; everything else stays in the
+ * session's queue, where the overflow policy can reach it.
+ *
+ * Closing is: GOAWAY and everything queued, shutdown(2) of the writing side,
+ * read and discard until the peer closes too or a time has passed, close(2). A
+ * connection is freed at the end of a turn only, so callbacks can never meet
+ * one that is gone.
+ *
+ * Knows nothing of frames. Thread: that of its server.
+ */
+#ifndef BROKER_NET_CONN_H
+#define BROKER_NET_CONN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include <event2/util.h>
+
+struct conn;
+struct server;
+TAILQ_HEAD(conn_list, conn);
+
+/* Take over an accepted, non-blocking socket. `peer` is copied. False if memory
+ * is out; the socket is closed then. With `reject` the peer is turned away
+ * with TOO_MANY_CONNECTIONS. */
+bool conn_open(struct server *server, evutil_socket_t fd, uint64_t id,
+    const char *peer, bool reject);
+
+/* The session of this connection has output: hook of the core. */
+void conn_output_ready(void *owner);
+
+/* Send what every connection on the server's ready list has to send. */
+void conn_flush_ready(struct server *server);
+
+/* Read again from connections for which there was no memory, if there is. */
+void conn_feed_starved(struct server *server);
+
+/* Free the connections that ended in this turn. */
+void conn_reap(struct server *server);
+
+/* Drop all connections at once. */
+void conn_drop_all(struct server *server);
+
+#endif

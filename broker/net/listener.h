@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Listening sockets: binding, accepting, and pausing when file descriptors run
+ * out. Knows nothing of what is done with a connection.
+ */
+#ifndef BROKER_NET_LISTENER_H
+#define BROKER_NET_LISTENER_H
+
+#include <broker/address.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/queue.h>
+
+struct server;
+struct listener;
+LIST_HEAD(listener_list, listener);
+
+/* Listen on every socket address that `address` stands for, and put the
+ * listeners on the server's list. False after logging why not. */
+bool listener_open(struct server *server, const struct broker_address *address);
+
+/* Stop accepting and remove UNIX sockets from the file system. */
+void listener_close_all(struct server *server);
+
+/* The bound addresses of all, divided by spaces; for the caller to free. NULL
+ * if memory is out. */
+char *listener_addresses(const struct server *server);
+
+#endif

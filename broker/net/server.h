@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The daemon's event loop: listeners, connections, signals, time. One thread.
+ */
+#ifndef BROKER_NET_SERVER_H
+#define BROKER_NET_SERVER_H
+
+#include <broker/address.h>
+
+#include "core.h"
+
+struct server;
+
+struct server_options {
+    struct core_options core;
+    const struct broker_address *addresses; /* used by server_new only */
+    size_t address_count;
+    uint32_t backlog;
+    uint32_t unix_mode;
+    uint32_t max_connections;
+    uint32_t accept_retry_ms;
+    uint32_t close_linger_ms;
+    uint32_t drain_timeout_ms;
+    uint32_t retry_after_ms; /* told to clients at shutdown */
+};
+
+/* Listen on every address. NULL if that is not possible: then the log says for
+ * which address, why, and what to do. */
+struct server *server_new(const struct server_options *options);
+void server_free(struct server *server);
+
+/* The bound addresses as text, divided by spaces, with the ports that the
+ * system chose. Valid as long as the server. */
+const char *server_addresses(const struct server *server);
+
+/* Serve until SIGTERM or SIGINT and then until everything queued is delivered
+ * or drain_timeout_ms is over. A second signal exits the process at once.
+ * Returns the exit status. */
+int server_run(struct server *server);
+
+#endif
