@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * JSON answers; see admin.h. */
+#include "admin.h"
+
+#include "subscription.h"
+#include "topic_tree.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#define LIMIT_DEFAULT 1000
+#define LIMIT_MAX     10000
+
+struct page {
+    size_t offset, limit;
+};
+
+static json_t *
+number(uint64_t value)
+{
+    return json_integer((json_int_t)value);
+}
+
+static json_t *
+hex(const uint8_t *bytes, size_t len)
+{
+    char text[2 * BROKER_SESSION_BYTES + 1] = "";
+    for (size_t i = 0; i < len && i < BROKER_SESSION_BYTES; i++) {
+        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+    }
+    return json_string(text);
+}
+
+/* ---- $sys/stats ---------------------------------------------------------- */
+
+static json_t *
+stats(const struct core *core, const struct page *page)
+{
+    (void)page;
+    struct core_stats s;
+    core_get_stats(core, &s);
+    json_t *all = json_object();
+    json_object_set_new(all, "version", json_string(s.name));
+    json_object_set_new(all, "boot", hex(s.boot, sizeof s.boot));
+    const struct {
+        const char *key;
+        uint64_t value;
+    } rows[] = {
+        {"uptime_ms", s.uptime_ms},
+        {"connections", s.connections},
+        {"connections_total", s.connections_total},
+        {"rejected_connections", s.rejected_connections},
+        {"subscriptions", s.subscriptions},
+        {"retained_topics", s.retained_topics},
+        {"retained_bytes", s.retained_bytes},
+        {"received_messages", s.received_messages},
+        {"received_bytes", s.received_bytes},
+        {"matched_messages", s.matched_messages},
+        {"no_match_messages", s.no_match_messages},
+        {"refused_publishes", s.refused_publishes},
+        {"delivered_messages", s.delivered_messages},
+        {"delivered_bytes", s.delivered_bytes},
+        {"dropped_messages", s.dropped_messages},
+        {"protocol_errors", s.protocol_errors},
+        {"route_lookups", s.route_lookups},
+        {"route_misses", s.route_misses},
+        {"memory_bytes", s.memory_bytes},
+        {"max_memory_bytes", s.max_memory_bytes},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        json_object_set_new(all, rows[i].key, number(rows[i].value));
+    }
+    return all;
+}
+
+/* ---- $sys/connections ---------------------------------------------------- */
+
+static json_t *
+connection(const struct session *session)
+{
+    struct session_stats s;
+    session_get_stats(session, &s);
+    json_t *row = json_object();
+    json_object_set_new(row, "id", number(s.id));
+    json_object_set_new(row, "name", json_string(s.name));
+    json_object_set_new(row, "peer", json_string(s.peer));
+    json_object_set_new(row, "state", json_string(s.state));
+    json_object_set_new(row, "subscriptions", number(s.subscriptions));
+    json_object_set_new(row, "received_messages", number(s.received_messages));
+    json_object_set_new(row, "received_bytes", number(s.received_bytes));
+    json_object_set_new(
+        row, "delivered_messages", number(s.delivered_messages));
+    json_object_set_new(row, "delivered_bytes", number(s.delivered_bytes));
+    json_object_set_new(row, "dropped_messages", number(s.dropped_messages));
+    json_object_set_new(row, "queued_messages", number(s.queued_messages));
+    json_object_set_new(row, "queued_bytes", number(s.queued_bytes));
+    json_object_set_new(row, "age_ms", number(s.age_ms));
+    return row;
+}
+
+static bool
+on_page(const struct page *page, size_t i)
+{
+    return i >= page->offset && i - page->offset < page->limit;
+}
+
+static json_t *
+paged(const char *name, json_t *rows, size_t total, const struct page *page)
+{
+    json_t *all = json_object();
+    json_object_set_new(all, "total", number(total));
+    json_object_set_new(all, "offset", number(page->offset));
+    json_object_set_new(all, name, rows);
+    return all;
+}
+
+static json_t *
+connections(const struct core *core, const struct page *page)
+{
+    json_t *rows = json_array();
+    size_t total = 0;
+    const struct session *session = NULL;
+    while ((session = core_next_session(core, session)) != NULL) {
+        if (on_page(page, total++)) {
+            json_array_append_new(rows, connection(session));
+        }
+    }
+    return paged("connections", rows, total, page);
+}
+
+/* ---- $sys/subscriptions -------------------------------------------------- */
+
+static const char *
+policy_name(enum broker_overflow overflow)
+{
+    switch (overflow) {
+    case BROKER_OVERFLOW_DROP_NEWEST:
+        return "drop-newest";
+    case BROKER_OVERFLOW_DISCONNECT:
+        return "disconnect";
+    default:
+        return "drop-oldest";
+    }
+}
+
+static json_t *
+filter_text(const struct subscription *subscription)
+{
+    char path[UINT16_MAX];
+    size_t len = 0;
+    if (subscription->node != NULL) {
+        len = topic_node_path(subscription->node, path, sizeof path);
+    }
+    return json_stringn(path, len);
+}
+
+static json_t *
+dropped_by_reason(const struct books *books)
+{
+    static const char *const names[DROP_REASONS] = {
+        [DROP_OVERFLOW] = "overflow",
+        [DROP_TOO_LARGE] = "too_large",
+        [DROP_MEMORY] = "memory",
+        [DROP_CLOSED] = "closed"};
+    json_t *reasons = json_object();
+    for (size_t i = 0; i < DROP_REASONS; i++) {
+        json_object_set_new(reasons, names[i], number(books->dropped[i]));
+    }
+    return reasons;
+}
+
+static json_t *
+subscription_row(uint64_t connection, const struct subscription *subscription)
+{
+    const struct books *books = &subscription->books;
+    const struct group *group = subscription->group;
+    json_t *row = json_object();
+    json_object_set_new(row, "connection", number(connection));
+    json_object_set_new(row, "id", number(subscription->id));
+    json_object_set_new(row, "filter", filter_text(subscription));
+    json_object_set_new(row, "group",
+        group == NULL ? json_string("")
+                      : json_stringn(group->name, group->name_bytes));
+    json_object_set_new(
+        row, "overflow", json_string(policy_name(subscription->overflow)));
+    json_object_set_new(row, "matched", number(books->matched));
+    json_object_set_new(row, "delivered", number(books->delivered));
+    json_object_set_new(row, "queued", number(books->queued));
+    json_object_set_new(row, "dropped", number(books_dropped(books)));
+    json_object_set_new(row, "dropped_by_reason", dropped_by_reason(books));
+    return row;
+}
+
+static json_t *
+subscriptions(const struct core *core, const struct page *page)
+{
+    json_t *rows = json_array();
+    size_t total = 0;
+    const struct session *session = NULL;
+    while ((session = core_next_session(core, session)) != NULL) {
+        struct session_stats s;
+        session_get_stats(session, &s);
+        const struct subscription *subscription = NULL;
+        while ((subscription = session_next_subscription(
+                    session, subscription)) != NULL) {
+            if (on_page(page, total++)) {
+                json_array_append_new(
+                    rows, subscription_row(s.id, subscription));
+            }
+        }
+    }
+    return paged("subscriptions", rows, total, page);
+}
+
+/* ---- requests ------------------------------------------------------------ */
+
+static const struct {
+    const char *topic;
+    json_t *(*answer)(const struct core *core, const struct page *page);
+} topics[] = {
+    {"$sys/stats", stats},
+    {"$sys/connections", connections},
+    {"$sys/subscriptions", subscriptions},
+};
+
+static bool
+read_number(const json_t *request, const char *key, size_t most, size_t *out)
+{
+    const json_t *value = json_object_get(request, key);
+    if (value == NULL) {
+        return true;
+    }
+    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+        (uint64_t)json_integer_value(value) > most) {
+        return false;
+    }
+    *out = (size_t)json_integer_value(value);
+    return true;
+}
+
+static bool
+read_page(struct broker_bytes payload, struct page *page)
+{
+    *page = (struct page){0, LIMIT_DEFAULT};
+    if (payload.len == 0) {
+        return true;
+    }
+    json_t *request =
+        json_loadb((const char *)payload.data, payload.len, 0, NULL);
+    bool ok = json_is_object(request) &&
+              read_number(request, "offset", SIZE_MAX / 2, &page->offset) &&
+              read_number(request, "limit", LIMIT_MAX, &page->limit);
+    json_decref(request);
+    return ok;
+}
+
+static enum broker_status
+write_json(const json_t *json, struct buffer *reply)
+{
+    size_t size = json_dumpb(json, NULL, 0, JSON_COMPACT);
+    uint8_t *dst = size == 0 ? NULL : buffer_reserve(reply, size);
+    if (dst == NULL ||
+        json_dumpb(json, (char *)dst, size, JSON_COMPACT) != size) {
+        return BROKER_E_MEMORY;
+    }
+    buffer_commit(reply, size);
+    return BROKER_OK;
+}
+
+enum broker_status
+admin_answer(void *arg, const struct core *core, struct broker_bytes topic,
+    struct broker_bytes payload, struct buffer *reply)
+{
+    (void)arg;
+    for (size_t i = 0; i < sizeof topics / sizeof topics[0]; i++) {
+        if (strlen(topics[i].topic) != topic.len ||
+            memcmp(topics[i].topic, topic.data, topic.len) != 0) {
+            continue;
+        }
+        struct page page;
+        if (!read_page(payload, &page)) {
+            return BROKER_E_BAD_REQUEST;
+        }
+        json_t *json = topics[i].answer(core, &page);
+        enum broker_status status = write_json(json, reply);
+        json_decref(json);
+        return status;
+    }
+    return BROKER_E_RESERVED_TOPIC;
+}
