@@ -450,8 +450,9 @@ Test(config, auto_comes_from_the_machine)
     static const struct auto_case cases[] = {
         {{.memory_bytes = 0, .max_files = 1024}, CONFIG_GIB, 960},
         {{.memory_bytes = 1, .max_files = 65}, 64 * CONFIG_MIB, 1},
-        {{.memory_bytes = 3 * CONFIG_GIB + 1, .max_files = 1000063},
-            1536 * CONFIG_MIB, 999999},
+        {{.memory_bytes = 3 * CONFIG_GIB + 3 * CONFIG_MIB,
+             .max_files = 1000063},
+            1537 * CONFIG_MIB, 999999},
         {{.memory_bytes = UINT64_MAX, .max_files = UINT64_MAX}, CONFIG_TIB,
             1000000},
     };
