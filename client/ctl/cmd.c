@@ -67,8 +67,7 @@ cmd_unknown(const char *name)
         suggest_offer(&suggest, command->name);
     }
     if (suggest.best != NULL) {
-        say("unknown command \"%s\": did you mean \"%s\"?", name,
-            suggest.best);
+        say("unknown command \"%s\": did you mean \"%s\"?", name, suggest.best);
     } else {
         say("unknown command \"%s\": see brokerctl --help", name);
     }
@@ -87,8 +86,7 @@ complain_arguments(const struct command *command, size_t argument_count)
 {
     say("%s has too %s arguments: brokerctl %s [options] %s; see brokerctl "
         "%s --help",
-        command->name,
-        argument_count < command->min_arguments ? "few" : "many",
+        command->name, argument_count < command->min_arguments ? "few" : "many",
         command->name, command->arguments, command->name);
     return CTL_EXIT_USAGE;
 }

@@ -38,14 +38,14 @@ struct invocation {
 /* A command name and what it does. */
 struct command {
     const char *name;
-    const char *summary;              /* one line */
-    const char *arguments;            /* of the usage line; "" for none */
-    const char *details;              /* paragraphs for --help, or NULL */
+    const char *summary;   /* one line */
+    const char *arguments; /* of the usage line; "" for none */
+    const char *details;   /* paragraphs for --help, or NULL */
     size_t min_arguments, max_arguments;
     const struct option_spec *options; /* NULL: none of its own */
-    size_t settings_bytes;            /* 0: none */
-    const void *defaults;             /* settings to start with; NULL: zeros */
-    unsigned exits;                   /* CTL_EXIT_BIT()s that it may return */
+    size_t settings_bytes;             /* 0: none */
+    const void *defaults;              /* settings to start with; NULL: zeros */
+    unsigned exits;                    /* CTL_EXIT_BIT()s that it may return */
     void (*print_more)(struct out *out); /* more for --help, or NULL */
     enum ctl_exit (*run)(const struct invocation *invocation);
 };

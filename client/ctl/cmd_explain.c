@@ -148,7 +148,6 @@ const struct command cmd_explain = {
     .arguments = "[CODE | NAME]",
     .details = "Without an argument all codes are listed.\n",
     .max_arguments = 1,
-    .exits =
-        CTL_EXIT_BIT(OK) | CTL_EXIT_BIT(USAGE) | CTL_EXIT_BIT(OUTPUT),
+    .exits = CTL_EXIT_BIT(OK) | CTL_EXIT_BIT(USAGE) | CTL_EXIT_BIT(OUTPUT),
     .run = run,
 };

@@ -32,7 +32,6 @@ const struct command cmd_help = {
     .summary = "Say how to use brokerctl or one of its commands",
     .arguments = "[COMMAND | exit-codes]",
     .max_arguments = 1,
-    .exits =
-        CTL_EXIT_BIT(OK) | CTL_EXIT_BIT(USAGE) | CTL_EXIT_BIT(OUTPUT),
+    .exits = CTL_EXIT_BIT(OK) | CTL_EXIT_BIT(USAGE) | CTL_EXIT_BIT(OUTPUT),
     .run = run,
 };

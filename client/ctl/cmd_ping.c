@@ -121,7 +121,7 @@ ping_all(struct ping *ping)
 
     broker_client_info(ping->link.client, &info, sizeof info);
     while (code == CTL_EXIT_OK && ping->sent < ping->settings->count &&
-        !signals_stop_wanted() && out_failed(ping->out) == 0) {
+           !signals_stop_wanted() && out_failed(ping->out) == 0) {
         code = ping_once(ping, info.address);
         next_ns += ping->settings->interval_ns;
         if (code == CTL_EXIT_OK && ping->sent < ping->settings->count) {
@@ -163,9 +163,9 @@ run(const struct invocation *invocation)
 {
     struct ping ping = {
         .settings = invocation->settings, .out = invocation->out};
-    const struct link_options options = {
+    const struct link_options link_options = {
         .timeout_ns = ping.settings->timeout_ns};
-    enum ctl_exit code = link_open(&ping.link, invocation, &options);
+    enum ctl_exit code = link_open(&ping.link, invocation, &link_options);
 
     if (code != CTL_EXIT_OK) {
         return code;

@@ -19,7 +19,7 @@
 #include "source.h"
 
 /* How much is sent before the client may work: enough to keep it busy. */
-#define BURST_BYTES 262144u
+#define BURST_BYTES    262144u
 #define BURST_MESSAGES 4096u
 
 struct pub_settings {
@@ -355,7 +355,7 @@ const struct command cmd_pub = {
     .settings_bytes = sizeof(struct pub_settings),
     .defaults = &defaults,
     .exits = CTL_EXIT_BITS_CONNECTED | CTL_EXIT_BIT(TIMEOUT) |
-        CTL_EXIT_BIT(NO_SUBSCRIBERS) | CTL_EXIT_BIT(QUEUE_REFUSED) |
-        CTL_EXIT_BIT(DATA) | CTL_EXIT_BIT(NO_INPUT),
+             CTL_EXIT_BIT(NO_SUBSCRIBERS) | CTL_EXIT_BIT(QUEUE_REFUSED) |
+             CTL_EXIT_BIT(DATA) | CTL_EXIT_BIT(NO_INPUT),
     .run = run,
 };

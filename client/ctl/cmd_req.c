@@ -123,8 +123,7 @@ published_cb(struct broker_client *client,
             req->topic, req->topic);
     } else {
         say("the request to %s was refused: %s", req->topic,
-            link_text(published->status, published->text, text,
-                sizeof text));
+            link_text(published->status, published->text, text, sizeof text));
     }
 }
 
@@ -143,8 +142,7 @@ subscribe_inbox(struct req *req)
         broker_client_subscribe_wait(req->link.client, &subscription,
             link_left_ms(req->deadline_ns), NULL, NULL);
 
-    return status == BROKER_OK ? CTL_EXIT_OK
-                               : link_failure(&req->link, status);
+    return status == BROKER_OK ? CTL_EXIT_OK : link_failure(&req->link, status);
 }
 
 static enum ctl_exit
@@ -164,8 +162,7 @@ send_request(struct req *req)
     message.payload = payload;
     status = broker_client_publish_acked(
         req->link.client, &message, published_cb, req);
-    return status == BROKER_OK ? CTL_EXIT_OK
-                               : link_failure(&req->link, status);
+    return status == BROKER_OK ? CTL_EXIT_OK : link_failure(&req->link, status);
 }
 
 static enum ctl_exit
@@ -227,7 +224,7 @@ exchange(struct req *req)
 static enum ctl_exit
 connect_and_ask(struct req *req)
 {
-    const struct link_options options = {
+    const struct link_options link_options = {
         .timeout_ns = req->settings->timeout_ns, .reconnect = true};
     enum ctl_exit code;
 
@@ -235,7 +232,7 @@ connect_and_ask(struct req *req)
         return CTL_EXIT_FAILED;
     }
     req->deadline_ns = link_deadline_ns(req->settings->timeout_ns);
-    code = link_open(&req->link, req->invocation, &options);
+    code = link_open(&req->link, req->invocation, &link_options);
     if (code != CTL_EXIT_OK) {
         return code;
     }
@@ -252,15 +249,15 @@ read_and_ask(struct req *req)
     enum ctl_exit code;
 
     source.text = req->invocation->argument_count > 1
-        ? req->invocation->arguments[1]
-        : NULL;
+                      ? req->invocation->arguments[1]
+                      : NULL;
     if (source.text == NULL && source.file == NULL && !source.whole) {
         source.text = "";
     }
     code = source_check(&source, command);
     if (code == CTL_EXIT_OK) {
-        code = source_open(
-            &req->source, &source, command, BROKER_BODY_BYTES_MAX);
+        code =
+            source_open(&req->source, &source, command, BROKER_BODY_BYTES_MAX);
     }
     if (code == CTL_EXIT_OK) {
         code = connect_and_ask(req);
@@ -308,8 +305,8 @@ const struct command cmd_req = {
     .settings_bytes = sizeof(struct req_settings),
     .defaults = &defaults,
     .exits = CTL_EXIT_BITS_CONNECTED | CTL_EXIT_BIT(TIMEOUT) |
-        CTL_EXIT_BIT(NO_SUBSCRIBERS) | CTL_EXIT_BIT(COMMAND) |
-        CTL_EXIT_BIT(DATA) | CTL_EXIT_BIT(NO_INPUT),
+             CTL_EXIT_BIT(NO_SUBSCRIBERS) | CTL_EXIT_BIT(COMMAND) |
+             CTL_EXIT_BIT(DATA) | CTL_EXIT_BIT(NO_INPUT),
     .print_more = printer_help_formats,
     .run = run,
 };

@@ -64,8 +64,7 @@ static const struct option_spec options[] = {
         offsetof(struct sub_settings, overflow), overflow_choices},
     {"no-retained", 0, OPTION_FLAG, NULL, "no retained values at the start",
         offsetof(struct sub_settings, no_retained), NULL},
-    {"no-reconnect", 0, OPTION_FLAG, NULL,
-        "end when the connection is lost",
+    {"no-reconnect", 0, OPTION_FLAG, NULL, "end when the connection is lost",
         offsetof(struct sub_settings, no_reconnect), NULL},
     {"connect-timeout", 0, OPTION_DURATION, "DURATION",
         "time for the first connection (5s)",
@@ -91,7 +90,7 @@ struct subscriber {
     struct sub_filter *filters;
     const char **gap_filters; /* room for the filters of one gap */
     size_t filter_count;
-    size_t unanswered; /* SUBSCRIBE or UNSUBSCRIBE without an answer */
+    size_t unanswered;     /* SUBSCRIBE or UNSUBSCRIBE without an answer */
     enum ctl_exit refused; /* a subscription was refused */
     bool gap;
     uint64_t deadline_ns;
@@ -103,7 +102,7 @@ static bool
 has_enough(const struct subscriber *subscriber)
 {
     return subscriber->settings->count != 0 &&
-        subscriber->printer.count >= subscriber->settings->count;
+           subscriber->printer.count >= subscriber->settings->count;
 }
 
 static void
@@ -185,8 +184,7 @@ subscribed_cb(struct broker_client *client,
     if (subscribed->status != BROKER_OK) {
         subscriber->refused = link_exit_code(subscribed->status);
         say("cannot subscribe to %s: %s", filter->text,
-            link_text(subscribed->status, subscribed->text, text,
-                sizeof text));
+            link_text(subscribed->status, subscribed->text, text, sizeof text));
     } else if (subscriber->link.verbose) {
         say("subscribed %s", filter->text);
     }
@@ -252,9 +250,9 @@ static bool
 is_over(const struct subscriber *subscriber)
 {
     return has_enough(subscriber) || signals_stop_wanted() ||
-        out_failed(subscriber->invocation->out) != 0 ||
-        subscriber->refused != CTL_EXIT_OK ||
-        link_left_ms(subscriber->deadline_ns) == 0;
+           out_failed(subscriber->invocation->out) != 0 ||
+           subscriber->refused != CTL_EXIT_OK ||
+           link_left_ms(subscriber->deadline_ns) == 0;
 }
 
 /* Everything is subscribed: tell who waits for it. */
@@ -350,8 +348,8 @@ subscribe_all(struct subscriber *subscriber)
 static enum ctl_exit
 leave(struct subscriber *subscriber)
 {
-    const bool drain = !has_enough(subscriber) &&
-        out_failed(subscriber->invocation->out) == 0;
+    const bool drain =
+        !has_enough(subscriber) && out_failed(subscriber->invocation->out) == 0;
     const uint64_t deadline_ns = link_deadline_ns(LEAVE_NS);
 
     subscriber->link.leaving = true;
@@ -365,12 +363,12 @@ leave(struct subscriber *subscriber)
         }
     }
     while (subscriber->unanswered > 0 && subscriber->link.lost_ns == 0 &&
-        link_left_ms(deadline_ns) != 0 &&
-        turn(subscriber, deadline_ns) == BROKER_OK) {
+           link_left_ms(deadline_ns) != 0 &&
+           turn(subscriber, deadline_ns) == BROKER_OK) {
     }
     return subscriber->link.lost_ns == 0
-        ? link_close(&subscriber->link, LEAVE_NS)
-        : CTL_EXIT_OK;
+               ? link_close(&subscriber->link, LEAVE_NS)
+               : CTL_EXIT_OK;
 }
 
 /* What the messages themselves say, if nothing else went wrong. */
@@ -415,7 +413,7 @@ run_connected(struct subscriber *subscriber)
 static enum ctl_exit
 open_and_run(struct subscriber *subscriber)
 {
-    const struct link_options options = {
+    const struct link_options link_options = {
         .timeout_ns = subscriber->settings->connect_timeout_ns,
         .reconnect = !subscriber->settings->no_reconnect,
         .on_gap = gap_cb,
@@ -427,7 +425,7 @@ open_and_run(struct subscriber *subscriber)
         say("sub: cannot catch signals: %s", strerror(errno));
         return CTL_EXIT_FAILED;
     }
-    code = link_open(&subscriber->link, subscriber->invocation, &options);
+    code = link_open(&subscriber->link, subscriber->invocation, &link_options);
     if (code == CTL_EXIT_OK) {
         code = run_connected(subscriber);
     }
@@ -481,8 +479,8 @@ const struct command cmd_sub = {
     .options = options,
     .settings_bytes = sizeof(struct sub_settings),
     .defaults = &defaults,
-    .exits = CTL_EXIT_BITS_CONNECTED | CTL_EXIT_BIT(GAP) |
-        CTL_EXIT_BIT(TIMEOUT),
+    .exits =
+        CTL_EXIT_BITS_CONNECTED | CTL_EXIT_BIT(GAP) | CTL_EXIT_BIT(TIMEOUT),
     .print_more = printer_help_formats,
     .run = run,
 };

@@ -101,8 +101,8 @@ read_escape(struct reader *reader)
     }
     if (c == 'x' && hex_value(reader->at[1]) >= 0 &&
         hex_value(reader->at[2]) >= 0) {
-        *reader->to++ = (char)(hex_value(reader->at[1]) * 16 +
-            hex_value(reader->at[2]));
+        *reader->to++ =
+            (char)(hex_value(reader->at[1]) * 16 + hex_value(reader->at[2]));
         reader->at += 3;
         return true;
     }

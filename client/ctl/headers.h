@@ -17,8 +17,8 @@ struct headers {
 
 /* Read all of `texts`, in order. True, then headers_free() is due; or false:
  * what is wrong was said. The values are views into argv. */
-bool headers_parse(
-    struct headers *headers, const struct text_list *texts, const char *command);
+bool headers_parse(struct headers *headers, const struct text_list *texts,
+    const char *command);
 
 void headers_free(struct headers *headers);
 

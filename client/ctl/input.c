@@ -40,8 +40,8 @@ input_reserve(struct input *input)
     uint8_t *data;
 
     if (input->start > 0) {
-        memmove(input->data, input->data + input->start,
-            input->end - input->start);
+        memmove(
+            input->data, input->data + input->start, input->end - input->start);
         input->end -= input->start;
         input->start = 0;
     }

@@ -74,8 +74,8 @@ link_exit_code(enum broker_status status)
         return CTL_EXIT_UNAVAILABLE;
     default:
         return broker_status_class(status) == BROKER_CLASS_CONNECTION
-            ? CTL_EXIT_UNAVAILABLE
-            : CTL_EXIT_FAILED;
+                   ? CTL_EXIT_UNAVAILABLE
+                   : CTL_EXIT_FAILED;
     }
 }
 
@@ -148,8 +148,8 @@ state_cb(struct broker_client *client,
     if (event->state == BROKER_CLIENT_CONNECTED) {
         connection_up(link, event);
     } else if (link->up_ns != 0 && !link->leaving &&
-        (event->state == BROKER_CLIENT_WAITING ||
-            event->state == BROKER_CLIENT_CONNECTING)) {
+               (event->state == BROKER_CLIENT_WAITING ||
+                   event->state == BROKER_CLIENT_CONNECTING)) {
         connection_lost(link, event);
     }
 }
@@ -194,9 +194,9 @@ notice_cb(struct broker_client *client,
 {
     (void)client;
     (void)user;
-    say("notice of the broker: %s",
-        notice->text[0] != '\0' ? notice->text
-                                : broker_status_text(notice->code));
+    say("notice of the broker: %s", notice->text[0] != '\0'
+                                        ? notice->text
+                                        : broker_status_text(notice->code));
 }
 
 /* ---- life -------------------------------------------------------------------- */
@@ -334,8 +334,8 @@ link_turn(struct link *link, struct pollfd *others, size_t other_count,
     if (other_count > LINK_OTHERS_MAX) {
         other_count = LINK_OTHERS_MAX;
     }
-    fds[0] = (struct pollfd){
-        .fd = broker_client_fd(link->client), .events = POLLIN};
+    fds[0] =
+        (struct pollfd){.fd = broker_client_fd(link->client), .events = POLLIN};
     for (size_t i = 0; i < other_count; i++) {
         fds[1 + i] = others[i];
     }

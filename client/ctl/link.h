@@ -43,8 +43,8 @@ struct link_options {
 
 /* Connect. CTL_EXIT_OK: link->client is connected, and link_close() or
  * link_drop() is due. Else what went wrong was said, and nothing is due. */
-enum ctl_exit link_open(struct link *link,
-    const struct invocation *invocation, const struct link_options *options);
+enum ctl_exit link_open(struct link *link, const struct invocation *invocation,
+    const struct link_options *options);
 
 /* Leave in an orderly way, everything sent and acknowledged, and free the
  * client. Says what went wrong. */

@@ -49,8 +49,8 @@ base64_encode(const uint8_t *src, size_t len, char *dst)
     for (size_t i = 0; i < len; i += 3) {
         const size_t n = len - i < 3 ? len - i : 3;
         const uint32_t group = (uint32_t)src[i] << 16 |
-            (uint32_t)(n > 1 ? src[i + 1] : 0) << 8 |
-            (uint32_t)(n > 2 ? src[i + 2] : 0);
+                               (uint32_t)(n > 1 ? src[i + 1] : 0) << 8 |
+                               (uint32_t)(n > 2 ? src[i + 2] : 0);
 
         dst[used++] = digits[group >> 18];
         dst[used++] = digits[group >> 12 & 0x3f];
@@ -106,8 +106,8 @@ append(json_t *list, json_t *value)
 static json_t *
 json_text(struct broker_bytes bytes)
 {
-    return json_stringn(bytes.len > 0 ? (const char *)bytes.data : "",
-        bytes.len);
+    return json_stringn(
+        bytes.len > 0 ? (const char *)bytes.data : "", bytes.len);
 }
 
 static json_t *
@@ -181,14 +181,15 @@ void
 message_write_json(struct out *out, const struct broker_message *message)
 {
     json_t *object = json_object();
-    bool whole = set(object, "topic", json_text(message->topic)) &&
+    bool whole =
+        set(object, "topic", json_text(message->topic)) &&
         set_bytes(object, "payload", "payload_base64", message->payload);
 
     if (message->reply_to.len > 0) {
         whole = whole && set(object, "reply_to", json_text(message->reply_to));
     }
     whole = whole && set(object, "retained", json_boolean(message->retained)) &&
-        set(object, "headers", json_headers(message));
+            set(object, "headers", json_headers(message));
     write_object(out, object, whole);
 }
 
@@ -206,9 +207,9 @@ message_write_gap_json(struct out *out, const struct broker_client_gap *gap,
     whole = set(object, "gap",
                 gap->count > 0 ? json_integer((json_int_t)gap->count)
                                : json_null()) &&
-        set(object, "bytes", json_integer((json_int_t)gap->bytes)) &&
-        set(object, "reason",
-            json_string(broker_client_gap_text(gap->reason))) &&
-        set(object, "filters", list) && whole;
+            set(object, "bytes", json_integer((json_int_t)gap->bytes)) &&
+            set(object, "reason",
+                json_string(broker_client_gap_text(gap->reason))) &&
+            set(object, "filters", list) && whole;
     write_object(out, object, whole);
 }

@@ -59,8 +59,7 @@ find_name(const struct options_input *input, const char *name, size_t name_len,
 }
 
 static bool
-find_letter(
-    const struct options_input *input, char letter, struct match *match)
+find_letter(const struct options_input *input, char letter, struct match *match)
 {
     for (size_t g = 0; g < input->group_count; g++) {
         const struct option_spec *spec = input->groups[g].specs;
@@ -223,8 +222,7 @@ read_long(struct parser *parser, const char *text)
     }
     if (match.spec->type == OPTION_FLAG) {
         if (equals != NULL) {
-            return complain(
-                parser, "--%s takes no value", match.spec->name);
+            return complain(parser, "--%s takes no value", match.spec->name);
         }
         set_flag(&match);
         return true;

@@ -22,9 +22,9 @@
 /* Private to out.c, but for reading `fd`. */
 struct out {
     int fd;
-    int failed_errno;   /* 0: fine. EPIPE: nobody reads any more */
-    bool regular;       /* a file: writing never waits for a reader */
-    uint8_t *data;      /* bytes [start, end) wait to be written */
+    int failed_errno; /* 0: fine. EPIPE: nobody reads any more */
+    bool regular;     /* a file: writing never waits for a reader */
+    uint8_t *data;    /* bytes [start, end) wait to be written */
     size_t start, end, cap;
 };
 

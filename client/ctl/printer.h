@@ -25,20 +25,24 @@ struct printer_settings {
 
 /* Rows for a table of options; `type` is the settings' struct, `member` the
  * printer_settings in it. */
+/* clang-format off */
 #define PRINTER_OPTIONS(type, member)                                          \
-    {"topic", 'T', OPTION_FLAG, NULL, "print the topic before each payload",   \
+    {"topic", 'T', OPTION_FLAG, NULL,                                          \
+        "print the topic before each payload",                                 \
         offsetof(struct type, member.topic), NULL},                            \
-        {"headers", 0, OPTION_FLAG, NULL,                                    \
-            "print the headers before each payload",                           \
-            offsetof(struct type, member.headers), NULL},                      \
-        {"json", 'j', OPTION_FLAG, NULL, "print one JSON object per line",     \
-            offsetof(struct type, member.json), NULL},                         \
-        {"raw", 'r', OPTION_FLAG, NULL, "print the payload and nothing else",  \
-            offsetof(struct type, member.raw), NULL},                          \
-    {                                                                          \
-        "format", 'F', OPTION_TEXT, "FORMAT", "print in this format",          \
-            offsetof(struct type, member.format), NULL                         \
-    }
+    {"headers", 0, OPTION_FLAG, NULL,                                          \
+        "print the headers before each payload",                               \
+        offsetof(struct type, member.headers), NULL},                          \
+    {"json", 'j', OPTION_FLAG, NULL,                                           \
+        "print one JSON object per line",                                      \
+        offsetof(struct type, member.json), NULL},                             \
+    {"raw", 'r', OPTION_FLAG, NULL,                                            \
+        "print the payload and nothing else",                                  \
+        offsetof(struct type, member.raw), NULL},                              \
+    {"format", 'F', OPTION_TEXT, "FORMAT",                                     \
+        "print in this format",                                                \
+        offsetof(struct type, member.format), NULL}
+/* clang-format on */
 
 struct printer {
     const struct printer_settings *settings;

@@ -81,8 +81,7 @@ publisher_send(struct publisher *publisher, const void *payload,
     if (status == BROKER_E_BUFFER_FULL) {
         return PUBLISHER_FULL;
     }
-    (void)broker_client_error_text(
-        publisher->link->client, said, sizeof said);
+    (void)broker_client_error_text(publisher->link->client, said, sizeof said);
     say("%scannot publish to %s: %s", where, publisher->message.topic,
         link_text(status, said, text, sizeof text));
     *code = link_exit_code(status);
@@ -111,7 +110,7 @@ publisher_deadline_ns(const struct publisher *publisher)
     return (publisher->link->up_ns > publisher->progress_ns
                    ? publisher->link->up_ns
                    : publisher->progress_ns) +
-        publisher->idle_limit_ns;
+           publisher->idle_limit_ns;
 }
 
 enum ctl_exit

@@ -26,7 +26,7 @@ struct publisher {
     uint64_t refused;   /* of these: refused by the broker */
     uint64_t unmatched; /* acknowledged, and nobody was subscribed */
     uint64_t matched;   /* sum over all messages */
-    uint64_t queue_refused; /* of matched: had no room for it */
+    uint64_t queue_refused;     /* of matched: had no room for it */
     enum broker_status refusal; /* the first one */
     uint64_t progress_ns;       /* when something was settled last */
 };

@@ -34,8 +34,8 @@ say(const char *format, ...)
         len += (size_t)n;
     } else {
         len += room - 1;
-        memcpy(line + len - (sizeof ellipsis - 1), ellipsis,
-            sizeof ellipsis - 1);
+        memcpy(
+            line + len - (sizeof ellipsis - 1), ellipsis, sizeof ellipsis - 1);
     }
     line[len++] = '\n';
     if (write(STDERR_FILENO, line, len) < 0) {

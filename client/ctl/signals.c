@@ -48,9 +48,9 @@ signals_open(void)
 {
     stop_wanted = 0;
     return pipe2(signal_pipe, O_CLOEXEC | O_NONBLOCK) == 0 &&
-        catch_signal(SIGINT, (int)SA_RESETHAND) &&
-        catch_signal(SIGTERM, (int)SA_RESETHAND) &&
-        catch_signal(SIGCHLD, SA_NOCLDSTOP | SA_RESTART);
+           catch_signal(SIGINT, (int)SA_RESETHAND) &&
+           catch_signal(SIGTERM, (int)SA_RESETHAND) &&
+           catch_signal(SIGCHLD, SA_NOCLDSTOP | SA_RESTART);
 }
 
 void

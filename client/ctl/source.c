@@ -16,7 +16,7 @@ enum ctl_exit
 source_check(const struct source_settings *settings, const char *command)
 {
     const int ways = (settings->text != NULL) + (settings->file != NULL) +
-        settings->whole + settings->lines;
+                     settings->whole + settings->lines;
 
     if (ways == 1) {
         return CTL_EXIT_OK;
@@ -82,9 +82,9 @@ source_open(struct source *source, const struct source_settings *settings,
 
     *source = (struct source){
         .command = command,
-        .name = file ? settings->file
-            : settings->text != NULL ? "the argument"
-                                     : "standard input",
+        .name = file                     ? settings->file
+                : settings->text != NULL ? "the argument"
+                                         : "standard input",
         .lines = settings->lines,
         .opened = file,
     };
