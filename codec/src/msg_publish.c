@@ -87,9 +87,9 @@ puback_is_valid(const struct broker_puback *m)
 {
     bool duplicate = (m->flags & BROKER_PUBACK_DUPLICATE) != 0;
 
-    return m->level >= BROKER_LEVEL_ROUTED && m->level <= BROKER_LEVEL_SYNCED &&
-           m->count >= 1 && m->refused <= m->matched &&
-           !(duplicate && m->matched != 0);
+    return m->id != 0 && m->level >= BROKER_LEVEL_ROUTED &&
+           m->level <= BROKER_LEVEL_SYNCED && m->count >= 1 &&
+           m->refused <= m->matched && !(duplicate && m->matched != 0);
 }
 
 enum broker_status
