@@ -135,8 +135,9 @@ inbox_push(struct inbox *inbox, struct subscription *subscription,
 {
     size_t bytes = message_bytes(message);
     /* A single message larger than the limit fits when nothing waits. */
-    bool fits = inbox->count == 0 || (inbox->bytes < inbox->limit_bytes &&
-                    bytes <= inbox->limit_bytes - inbox->bytes);
+    bool fits =
+        inbox->count == 0 || (inbox->bytes < inbox->limit_bytes &&
+                                 bytes <= inbox->limit_bytes - inbox->bytes);
     struct inbox_entry *entry = NULL;
     if (fits && subscription->missed_count == 0) {
         entry = inbox_entry_new(message);

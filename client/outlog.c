@@ -157,8 +157,8 @@ frame_size(const uint8_t *frame)
 }
 
 static bool
-is_before_cursor(const struct outlog *log, const struct outlog_chunk *chunk,
-    size_t end)
+is_before_cursor(
+    const struct outlog *log, const struct outlog_chunk *chunk, size_t end)
 {
     if (chunk->sequence != log->cursor->sequence) {
         return chunk->sequence < log->cursor->sequence;
@@ -167,8 +167,8 @@ is_before_cursor(const struct outlog *log, const struct outlog_chunk *chunk,
 }
 
 bool
-outlog_written(const struct outlog *log, const struct outlog_chunk *chunk,
-    uint32_t offset)
+outlog_written(
+    const struct outlog *log, const struct outlog_chunk *chunk, uint32_t offset)
 {
     return is_before_cursor(
         log, chunk, offset + frame_size(chunk->data + offset));

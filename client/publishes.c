@@ -110,8 +110,8 @@ publishes_find(struct publishes *publishes, uint32_t number)
 void
 publishes_leave(struct publishes *publishes)
 {
-    while (publishes->count > 0 &&
-           slot_at(publishes, 0)->state == PUBLISH_DONE) {
+    while (
+        publishes->count > 0 && slot_at(publishes, 0)->state == PUBLISH_DONE) {
         publishes->head = (publishes->head + 1) & (publishes->capacity - 1);
         publishes->count--;
         publishes->first_number =
@@ -139,8 +139,7 @@ publishes_settle(struct publishes *publishes, struct publish_slot *slot)
 bool
 publishes_take_due(struct publishes *publishes, struct publish_slot *out)
 {
-    if (publishes->count == 0 ||
-        slot_at(publishes, 0)->state != PUBLISH_DUE) {
+    if (publishes->count == 0 || slot_at(publishes, 0)->state != PUBLISH_DUE) {
         return false;
     }
     struct publish_slot *slot = slot_at(publishes, 0);

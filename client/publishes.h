@@ -36,9 +36,9 @@ enum publish_kind {
 
 struct publish_slot {
     struct outlog_chunk *chunk;
-    uint32_t offset; /* of the frame in the chunk */
-    uint8_t state;   /* enum publish_state */
-    uint8_t kind;    /* enum publish_kind */
+    uint32_t offset;                      /* of the frame in the chunk */
+    uint8_t state;                        /* enum publish_state */
+    uint8_t kind;                         /* enum publish_kind */
     broker_client_published_fn *callback; /* PUBLISH_CALLBACK */
     void *user; /* of the callback, or the struct request */
 };
@@ -76,8 +76,8 @@ void publishes_settle(struct publishes *publishes, struct publish_slot *slot);
 
 /* For a walk over the log that ends many: change the state of a slot (DUE or
  * DONE) and leave the ring as it is; then let leave what can. */
-void publishes_mark_slot(struct publishes *publishes,
-    struct publish_slot *slot, enum publish_state state);
+void publishes_mark_slot(struct publishes *publishes, struct publish_slot *slot,
+    enum publish_state state);
 void publishes_leave(struct publishes *publishes);
 
 /* If the first slot is in PUBLISH_DUE: copy it to *out, make it DONE. */

@@ -15,11 +15,11 @@ void
 requests_init(struct requests *requests, const uint8_t random[16])
 {
     *requests = (struct requests){0};
-    size_t n = (size_t)snprintf(
-        requests->inbox, sizeof requests->inbox, "_inbox/");
+    size_t n =
+        (size_t)snprintf(requests->inbox, sizeof requests->inbox, "_inbox/");
     for (size_t i = 0; i < 16; i++) {
-        n += (size_t)snprintf(requests->inbox + n,
-            sizeof requests->inbox - n, "%02x", random[i]);
+        n += (size_t)snprintf(
+            requests->inbox + n, sizeof requests->inbox - n, "%02x", random[i]);
     }
 }
 
@@ -96,8 +96,14 @@ heap_reserve(struct requests *requests)
     return true;
 }
 
+uint64_t
+requests_next_token(struct requests *requests)
+{
+    return ++requests->last_token;
+}
+
 struct request *
-requests_add(struct requests *requests, uint64_t deadline_us)
+requests_add(struct requests *requests, uint64_t token, uint64_t deadline_us)
 {
     if (!heap_reserve(requests)) {
         return NULL;
@@ -106,7 +112,7 @@ requests_add(struct requests *requests, uint64_t deadline_us)
     if (request == NULL) {
         return NULL;
     }
-    request->token = ++requests->last_token;
+    request->token = token;
     request->deadline_us = deadline_us;
     if (!map_put(&requests->by_token, request->token, request)) {
         free(request);
@@ -118,11 +124,11 @@ requests_add(struct requests *requests, uint64_t deadline_us)
 }
 
 void
-requests_topic(const struct requests *requests, const struct request *request,
+requests_topic(const struct requests *requests, uint64_t token,
     char topic[REQUEST_TOPIC_BYTES + 1])
 {
     (void)snprintf(topic, REQUEST_TOPIC_BYTES + 1, "%s/%016" PRIx64,
-        requests->inbox, request->token);
+        requests->inbox, token);
 }
 
 static bool
@@ -181,8 +187,8 @@ requests_remove(struct requests *requests, struct request *request)
     size_t i = request->heap_index;
     if (last != request) {
         /* `last` may belong above or below the hole. */
-        if (i > 0 && last->deadline_us <
-                         requests->heap[(i - 1) / 2]->deadline_us) {
+        if (i > 0 &&
+            last->deadline_us < requests->heap[(i - 1) / 2]->deadline_us) {
             sift_up(requests, i, last);
         } else {
             sift_down(requests, i, last);

@@ -43,13 +43,16 @@ void requests_init(struct requests *requests, const uint8_t random[16]);
 /* Frees all; nobody is called back. */
 void requests_fini(struct requests *requests);
 
-/* A new request; NULL: no memory. */
-struct request *requests_add(
-    struct requests *requests, uint64_t deadline_us);
+/* A token that no request had before. */
+uint64_t requests_next_token(struct requests *requests);
 
 /* Its reply topic, NUL-terminated. */
-void requests_topic(const struct requests *requests,
-    const struct request *request, char topic[REQUEST_TOPIC_BYTES + 1]);
+void requests_topic(const struct requests *requests, uint64_t token,
+    char topic[REQUEST_TOPIC_BYTES + 1]);
+
+/* A new request; NULL: no memory. */
+struct request *requests_add(
+    struct requests *requests, uint64_t token, uint64_t deadline_us);
 
 /* Which request is this reply topic of? NULL: of none that is in flight. */
 struct request *requests_find(

@@ -23,8 +23,8 @@ session_init(struct session *session, const struct session_config *config)
     session->agreed.max_body_bytes = config->max_body_bytes;
     /* Until the broker has said what it takes, take everything that the wire
      * can carry; the broker refuses what is too much for it. */
-    session->agreed.limits = (struct broker_limits){
-        config->max_body_bytes, UINT16_MAX, UINT16_MAX};
+    session->agreed.limits =
+        (struct broker_limits){config->max_body_bytes, UINT16_MAX, UINT16_MAX};
     memcpy(session->agreed.session, config->session, BROKER_SESSION_BYTES);
 }
 
@@ -46,8 +46,8 @@ void
 session_set_state(struct session *session, enum session_state state)
 {
     static const uint8_t from[] = {
-        [SESSION_DOWN] = 1 << SESSION_HANDSHAKE | 1 << SESSION_OPEN |
-                         1 << SESSION_LEAVING,
+        [SESSION_DOWN] =
+            1 << SESSION_HANDSHAKE | 1 << SESSION_OPEN | 1 << SESSION_LEAVING,
         [SESSION_HANDSHAKE] = 1 << SESSION_DOWN,
         [SESSION_OPEN] = 1 << SESSION_HANDSHAKE,
         [SESSION_LEAVING] = 1 << SESSION_OPEN,
@@ -130,9 +130,8 @@ session_connected(struct session *session, uint64_t now_us)
     session->silent_since_us = now_us;
     session->end_status = BROKER_OK;
     session->retry_after_ms = 0;
-    session->receive_limits =
-        (struct broker_limits){session->config.max_body_bytes, UINT16_MAX,
-            UINT16_MAX};
+    session->receive_limits = (struct broker_limits){
+        session->config.max_body_bytes, UINT16_MAX, UINT16_MAX};
     session_set_state(session, SESSION_HANDSHAKE);
     return BROKER_OK;
 }
@@ -140,10 +139,11 @@ session_connected(struct session *session, uint64_t now_us)
 bool
 session_is_settled(const struct session *session)
 {
-    return session->publishes.count == 0 && session->log.unsent == 0;
+    return session->publishes.count == 0 && session->log.unsent == 0 &&
+           session->fire_confirmed == session->fire_taken;
 }
 
-/* ---- bytes in --------------------------------------------------------------- */
+/* ---- bytes in ------------------------------------------------------------ */
 
 uint8_t *
 session_receive_space(struct session *session, size_t *room)
@@ -199,10 +199,9 @@ session_process(struct session *session, uint64_t now_us, bool for_next)
         }
         struct broker_frame frame;
         size_t n;
-        enum broker_status status =
-            broker_frame_decode(&session->receive_limits,
-                receive->data + receive->start, receive->end - receive->start,
-                &frame, &n);
+        enum broker_status status = broker_frame_decode(
+            &session->receive_limits, receive->data + receive->start,
+            receive->end - receive->start, &frame, &n);
         if (status == BROKER_MORE) {
             session->receive_needed = n;
             session->receive_more = false;
@@ -227,7 +226,7 @@ session_process(struct session *session, uint64_t now_us, bool for_next)
     return BROKER_OK;
 }
 
-/* ---- bytes out ----------------------------------------------------------------- */
+/* ---- bytes out ----------------------------------------------------------- */
 
 static bool
 log_is_open(const struct session *session)
@@ -306,7 +305,7 @@ session_append_ping(struct session *session, struct session_ping *ping)
     return status;
 }
 
-/* ---- time --------------------------------------------------------------------- */
+/* ---- time ---------------------------------------------------------------- */
 
 static uint64_t
 heartbeat_us(const struct session *session)
@@ -355,8 +354,8 @@ session_tick(struct session *session, uint64_t now_us)
         session_end_request(session, request, BROKER_E_TIMEOUT, NULL);
     }
     while (session->subscriptions.ended > 0) {
-        struct subscription *ended = subscriptions_in_state(
-            &session->subscriptions, SUBSCRIPTION_ENDED);
+        struct subscription *ended =
+            subscriptions_in_state(&session->subscriptions, SUBSCRIPTION_ENDED);
         struct broker_client_unsubscribed unsubscribed = {
             .status = BROKER_E_CONNECTION_LOST, .subscription = ended->id};
         session_end_subscription(session, ended, &unsubscribed);
@@ -386,8 +385,8 @@ session_deadline_us(const struct session *session)
     }
     if (session->state == SESSION_OPEN) {
         uint64_t beats = session->probed ? 3 : 1;
-        deadline = earlier(deadline,
-            session->silent_since_us + beats * heartbeat_us(session));
+        deadline = earlier(
+            deadline, session->silent_since_us + beats * heartbeat_us(session));
     }
     return deadline;
 }

@@ -122,6 +122,7 @@ struct session {
     struct publishes publishes;
     struct subscriptions subscriptions;
     struct requests requests;
+    uint32_t replies_id; /* the subscription of their inbox; 0: none yet */
     struct inbox inbox;
     struct session_barrier *barriers;
 
@@ -138,8 +139,9 @@ struct session {
     struct session_topic_memo received_topic;
 
     struct session_topic_memo sent_topic;
-    uint64_t fire_taken;     /* messages without number, ever */
-    uint64_t fire_confirmed; /* of these: processed by the broker, or given up */
+    uint64_t fire_taken; /* messages without number, ever */
+    uint64_t
+        fire_confirmed; /* of these: processed by the broker, or given up */
 
     uint64_t now_us;
     uint64_t silent_since_us; /* when bytes came last */
@@ -157,7 +159,7 @@ struct session {
     char error_text[TEXT_MAX];        /* what went wrong last */
 };
 
-/* ---- session.c ---------------------------------------------------------- */
+/* ---- session.c ----------------------------------------------------------- */
 
 void session_init(struct session *session, const struct session_config *config);
 /* After session_end_all(). */
@@ -170,8 +172,7 @@ BROKER_MUST_CHECK enum broker_status session_connected(
 /* Where to read into; NULL: no memory. Driving thread. */
 uint8_t *session_receive_space(struct session *session, size_t *room);
 /* `n` bytes were read there. Driving thread. */
-void session_receive_commit(
-    struct session *session, size_t n, uint64_t now_us);
+void session_receive_commit(struct session *session, size_t n, uint64_t now_us);
 /* Handle the frames that are there. Calls back. `for_next`: stop as soon as
  * something waits for broker_client_next(). An error means that the connection
  * is to be dropped (session_lost()); error_text says why. */
@@ -203,17 +204,17 @@ enum broker_status session_end(
 enum broker_status session_violation(
     struct session *session, enum broker_status status, const char *what);
 
-/* Everything published is written and settled. */
+/* Everything published is settled or confirmed, nothing is to be written. */
 bool session_is_settled(const struct session *session);
 
 /* Append a small frame of the library's own to the log. NO_MEMORY. */
-BROKER_MUST_CHECK enum broker_status session_append(struct session *session,
-    const uint8_t *frame, size_t size);
+BROKER_MUST_CHECK enum broker_status session_append(
+    struct session *session, const uint8_t *frame, size_t size);
 /* Append a PING and note it. */
 BROKER_MUST_CHECK enum broker_status session_append_ping(
     struct session *session, struct session_ping *ping);
 
-/* ---- session_frames.c ----------------------------------------------------- */
+/* ---- session_frames.c ---------------------------------------------------- */
 
 /* Handle one frame. Calls back. */
 BROKER_MUST_CHECK enum broker_status session_handle(
@@ -243,7 +244,7 @@ void session_finish_barriers(struct session *session);
 void session_end_barrier(struct session *session,
     struct session_barrier *barrier, enum broker_status status);
 
-/* ---- session_deliver.c ------------------------------------------------------ */
+/* ---- session_deliver.c --------------------------------------------------- */
 
 BROKER_MUST_CHECK enum broker_status session_handle_context(
     struct session *session, const struct broker_frame *frame);
@@ -261,25 +262,29 @@ void session_forget_in_context(
 void session_tell_gap(
     struct session *session, const struct broker_client_gap *gap);
 
-/* ---- session_resume.c -------------------------------------------------------- */
+/* ---- session_resume.c ---------------------------------------------------- */
 
 BROKER_MUST_CHECK enum broker_status session_handle_welcome(
     struct session *session, const struct broker_frame *frame);
 /* The connection is gone. Calls back. */
 void session_lost(struct session *session, uint64_t now_us);
+/* Every request ends with BROKER_E_CLOSED. Calls back. */
+void session_end_requests(struct session *session);
 /* The handle is closed: every outcome that is open is told BROKER_E_CLOSED.
  * Calls back. */
 void session_end_all(struct session *session);
 
-/* ---- session_calls.c ----------------------------------------------------------- */
+/* ---- session_calls.c ----------------------------------------------------- */
 
 struct session_publish {
     struct broker_bytes topic, fields, payload;
     bool retain;
     bool numbered;
     enum publish_kind kind;
-    broker_client_published_fn *callback;
-    void *user; /* of the callback, or the request */
+    broker_client_published_fn *callback; /* PUBLISH_CALLBACK */
+    uint64_t token, deadline_us;          /* PUBLISH_REQUEST, and: */
+    broker_client_reply_fn *on_reply;
+    void *user; /* of the callback, whichever */
 };
 
 /* Judge a message: BAD_TOPIC, TOO_LARGE or OK and the size of its frame. */
@@ -288,22 +293,22 @@ BROKER_MUST_CHECK enum broker_status session_publish_check(
     size_t *frame_bytes);
 /* Is there room for it? */
 bool session_has_room(const struct session *session, size_t frame_bytes);
-/* Take it. NO_MEMORY, BUFFER_FULL (too many wait for their answer). */
-BROKER_MUST_CHECK enum broker_status session_publish(
-    struct session *session, const struct session_publish *publish,
-    size_t frame_bytes);
+/* Take it; a request is registered, and its inbox subscribed to. NO_MEMORY, or
+ * what subscribing returns. */
+BROKER_MUST_CHECK enum broker_status session_publish(struct session *session,
+    const struct session_publish *publish, size_t frame_bytes);
 
-BROKER_MUST_CHECK enum broker_status session_subscribe(
-    struct session *session,
-    const struct broker_client_subscription *subscription, uint32_t *out);
+/* Whom on_subscribed is told to; that of the subscription is not looked at. */
+struct session_outcome {
+    broker_client_subscribed_fn *on_subscribed;
+    void *user;
+};
+BROKER_MUST_CHECK enum broker_status session_subscribe(struct session *session,
+    const struct broker_client_subscription *subscription,
+    const struct session_outcome *outcome, uint32_t *out);
 BROKER_MUST_CHECK enum broker_status session_unsubscribe(
     struct session *session, uint32_t id, bool drain,
     broker_client_unsubscribed_fn *callback, void *user);
-
-/* A request, registered before its message is published, so that the message
- * can name its reply topic. */
-BROKER_MUST_CHECK enum broker_status session_request_new(
-    struct session *session, uint64_t deadline_us, struct request **out);
 
 BROKER_MUST_CHECK enum broker_status session_barrier(struct session *session,
     bool is_ping, session_ponged_fn *callback, void *user);

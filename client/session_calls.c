@@ -17,7 +17,7 @@ refuse(struct session *session, enum broker_status status, const char *what)
     return status;
 }
 
-/* ---- publish ----------------------------------------------------------------- */
+/* ---- judging a message --------------------------------------------------- */
 
 static bool
 topic_is_good(struct session *session, struct broker_bytes topic)
@@ -89,50 +89,7 @@ session_has_room(const struct session *session, size_t frame_bytes)
     return bytes == 0 || (bytes < limit && frame_bytes <= limit - bytes);
 }
 
-enum broker_status
-session_publish(struct session *session, const struct session_publish *publish,
-    size_t frame_bytes)
-{
-    if (publish->numbered && !publishes_reserve(&session->publishes)) {
-        return refuse(session, BROKER_E_NO_MEMORY, "cannot publish");
-    }
-    uint8_t *data = outlog_reserve(&session->log, frame_bytes);
-    if (data == NULL) {
-        return refuse(session, BROKER_E_NO_MEMORY, "cannot publish");
-    }
-    struct broker_publish frame = to_frame(publish);
-    if (publish->numbered) {
-        frame.id = publishes_next_number(&session->publishes);
-    }
-    size_t n;
-    enum broker_status status =
-        broker_publish_encode(&frame, data, frame_bytes, &n);
-    if (status != BROKER_OK) {
-        return refuse(session, status, "cannot publish");
-    }
-    outlog_commit(&session->log, n);
-    session->stats.messages_published++;
-    if (!publish->numbered) {
-        session->fire_taken++;
-        return BROKER_OK;
-    }
-    struct publish_slot slot = {
-        .state = PUBLISH_WAITING,
-        .kind = (uint8_t)publish->kind,
-        .callback = publish->callback,
-        .user = publish->user,
-    };
-    slot.chunk = outlog_hold(&session->log, n, &slot.offset);
-    publishes_push(&session->publishes, &slot);
-    if (publish->kind == PUBLISH_REQUEST) {
-        struct request *request = publish->user;
-        request->number = frame.id;
-        request->waiting = true;
-    }
-    return BROKER_OK;
-}
-
-/* ---- subscribe --------------------------------------------------------------- */
+/* ---- subscribe ----------------------------------------------------------- */
 
 static struct broker_subscribe
 subscribe_frame(const struct subscription *subscription)
@@ -207,6 +164,7 @@ subscribe(struct session *session, struct broker_bytes filter,
     added->options = template->options;
     added->on_message = template->on_message;
     added->on_subscribed = template->on_subscribed;
+    added->subscribed_user = template->subscribed_user;
     added->user = template->user;
     if (session->state == SESSION_OPEN) {
         enum broker_status status =
@@ -229,7 +187,8 @@ bytes_of(const char *string)
 
 enum broker_status
 session_subscribe(struct session *session,
-    const struct broker_client_subscription *subscription, uint32_t *out)
+    const struct broker_client_subscription *subscription,
+    const struct session_outcome *outcome, uint32_t *out)
 {
     struct broker_bytes filter = bytes_of(subscription->filter);
     struct broker_bytes group = bytes_of(subscription->group);
@@ -243,7 +202,8 @@ session_subscribe(struct session *session,
         .overflow = subscription->overflow,
         .options = subscription->no_retained ? BROKER_SUBSCRIBE_NO_RETAINED : 0,
         .on_message = subscription->on_message,
-        .on_subscribed = subscription->on_subscribed,
+        .on_subscribed = outcome->on_subscribed,
+        .subscribed_user = outcome->user,
         .user = subscription->user,
     };
     status = subscribe(session, filter, group, &template, &added);
@@ -287,42 +247,127 @@ session_unsubscribe(struct session *session, uint32_t id, bool drain,
     return BROKER_OK;
 }
 
-/* ---- requests, barriers, the end ------------------------------------------------ */
+/* ---- requests ------------------------------------------------------------ */
 
 static enum broker_status
 subscribe_inbox(struct session *session)
 {
-    for (const struct subscription *s = session->subscriptions.first; s != NULL;
-         s = s->next) {
-        if (s->is_replies) {
-            return BROKER_OK;
-        }
+    if (subscriptions_find(&session->subscriptions, session->replies_id) !=
+        NULL) {
+        return BROKER_OK;
     }
     char filter[REQUEST_TOPIC_BYTES + 1];
     struct subscription *added;
     const struct subscription template = {
         .is_replies = true, .options = BROKER_SUBSCRIBE_NO_RETAINED};
-    text_copy(filter, sizeof filter, bytes_of(session->requests.inbox));
+    memcpy(filter, session->requests.inbox, REQUEST_INBOX_BYTES);
     memcpy(filter + REQUEST_INBOX_BYTES, "/+", 3);
-    return subscribe(session, bytes_of(filter),
+    enum broker_status status = subscribe(session, bytes_of(filter),
         (struct broker_bytes){NULL, 0}, &template, &added);
+    if (status == BROKER_OK) {
+        session->replies_id = added->id;
+    }
+    return status;
 }
 
-enum broker_status
-session_request_new(
-    struct session *session, uint64_t deadline_us, struct request **out)
+static enum broker_status
+request_new(struct session *session, const struct session_publish *publish,
+    struct request **out)
 {
     enum broker_status status = subscribe_inbox(session);
     if (status != BROKER_OK) {
         return status;
     }
-    struct request *request = requests_add(&session->requests, deadline_us);
+    struct request *request =
+        requests_add(&session->requests, publish->token, publish->deadline_us);
     if (request == NULL) {
         return refuse(session, BROKER_E_NO_MEMORY, "cannot send a request");
     }
+    request->callback = publish->on_reply;
+    request->user = publish->user;
     *out = request;
     return BROKER_OK;
 }
+
+/* ---- publish ------------------------------------------------------------- */
+
+/* Append the frame to the log. */
+static enum broker_status
+append_publish(struct session *session, const struct session_publish *publish,
+    uint32_t number, size_t frame_bytes)
+{
+    uint8_t *data = outlog_reserve(&session->log, frame_bytes);
+    if (data == NULL) {
+        return BROKER_E_NO_MEMORY;
+    }
+    struct broker_publish frame = to_frame(publish);
+    frame.id = number;
+    size_t n;
+    enum broker_status status =
+        broker_publish_encode(&frame, data, frame_bytes, &n);
+    if (status == BROKER_OK) {
+        outlog_commit(&session->log, n);
+        session->stats.messages_published++;
+    }
+    return status;
+}
+
+static enum broker_status
+publish_numbered(struct session *session, const struct session_publish *publish,
+    size_t frame_bytes)
+{
+    struct request *request = NULL;
+    enum broker_status status = BROKER_OK;
+    if (!publishes_reserve(&session->publishes)) {
+        return BROKER_E_NO_MEMORY;
+    }
+    if (publish->kind == PUBLISH_REQUEST) {
+        status = request_new(session, publish, &request);
+        if (status != BROKER_OK) {
+            return status;
+        }
+    }
+    uint32_t number = publishes_next_number(&session->publishes);
+    status = append_publish(session, publish, number, frame_bytes);
+    if (status != BROKER_OK) {
+        if (request != NULL) {
+            requests_remove(&session->requests, request);
+        }
+        return status;
+    }
+    struct publish_slot slot = {
+        .state = PUBLISH_WAITING,
+        .kind = (uint8_t)publish->kind,
+        .callback = publish->callback,
+        .user = publish->user,
+    };
+    if (request != NULL) {
+        request->number = number;
+        request->waiting = true;
+        slot.user = request;
+        session->stats.requests++;
+    }
+    slot.chunk = outlog_hold(&session->log, frame_bytes, &slot.offset);
+    publishes_push(&session->publishes, &slot);
+    return BROKER_OK;
+}
+
+enum broker_status
+session_publish(struct session *session, const struct session_publish *publish,
+    size_t frame_bytes)
+{
+    enum broker_status status;
+    if (publish->numbered) {
+        status = publish_numbered(session, publish, frame_bytes);
+    } else {
+        status = append_publish(session, publish, 0, frame_bytes);
+        session->fire_taken += status == BROKER_OK;
+    }
+    return status == BROKER_OK ? BROKER_OK
+                               : refuse(session, status, "cannot publish");
+}
+
+/* ---- barriers, the end --------------------------------------------------- */
 
 enum broker_status
 session_barrier(struct session *session, bool is_ping,

@@ -26,7 +26,7 @@ lock(struct session *session)
     session->config.lock(session->config.lock_context);
 }
 
-/* ---- CONTEXT -------------------------------------------------------------- */
+/* ---- CONTEXT ------------------------------------------------------------- */
 
 void
 session_forget_in_context(
@@ -91,7 +91,7 @@ session_handle_context(
     return BROKER_OK;
 }
 
-/* ---- PUBLISH ----------------------------------------------------------------- */
+/* ---- PUBLISH ------------------------------------------------------------- */
 
 static bool
 topic_is_good(struct session *session, struct broker_bytes topic)
@@ -136,6 +136,7 @@ call_message(struct session *session, struct subscription *subscription,
         message->subscription = subscription->id;
         subscription->on_message(
             session->config.client, message, subscription->user);
+        message->nth++;
     }
 }
 
@@ -179,8 +180,7 @@ session_deliver_run(struct session *session)
 static void
 deliver_reply(struct session *session, struct broker_message *message)
 {
-    struct request *request =
-        requests_find(&session->requests, message->topic);
+    struct request *request = requests_find(&session->requests, message->topic);
     if (request != NULL) { /* else it came too late */
         message->subscription = 0;
         session_end_request(session, request, BROKER_OK, message);
@@ -188,8 +188,8 @@ deliver_reply(struct session *session, struct broker_message *message)
 }
 
 static void
-deliver_mixed(struct session *session, struct broker_message *message,
-    size_t frame_bytes)
+deliver_mixed(
+    struct session *session, struct broker_message *message, size_t frame_bytes)
 {
     for (size_t i = 0; i < session->context_count; i++) {
         struct subscription *subscription = session->context[i];
@@ -197,8 +197,8 @@ deliver_mixed(struct session *session, struct broker_message *message,
             deliver_reply(session, message);
         } else if (subscription->on_message == NULL) {
             if (!atomic_load(&subscription->muted)) {
-                inbox_push(
-                    &session->inbox, subscription, message, frame_bytes);
+                inbox_push(&session->inbox, subscription, message, frame_bytes);
+                message->nth++;
             }
         } else {
             unlock(session);
@@ -243,8 +243,8 @@ session_handle_publish(
     struct broker_message message;
     size_t frame_bytes = BROKER_HEADER_BYTES + frame->body.len;
     if (!session->context_known) {
-        return session_violation(session, BROKER_E_UNEXPECTED_FRAME,
-            "a message before its CONTEXT");
+        return session_violation(
+            session, BROKER_E_UNEXPECTED_FRAME, "a message before its CONTEXT");
     }
     enum broker_status status = broker_publish_decode(frame, &publish);
     if (status == BROKER_E_UNKNOWN_TAG) {
@@ -261,7 +261,7 @@ session_handle_publish(
     return BROKER_OK;
 }
 
-/* ---- GAP ------------------------------------------------------------------------ */
+/* ---- GAP ----------------------------------------------------------------- */
 
 static struct subscription *
 fetched_with_next(struct session *session, uint32_t id)
@@ -288,8 +288,8 @@ queue_gap(struct session *session, const struct broker_client_gap *gap)
     struct broker_client_gap queued = *gap;
     queued.subscriptions = ids;
     queued.subscription_count = count;
-    bool lost = ids == NULL ||
-                (count > 0 && !inbox_push_gap(&session->inbox, &queued));
+    bool lost =
+        ids == NULL || (count > 0 && !inbox_push_gap(&session->inbox, &queued));
     for (size_t i = 0; lost && i < gap->subscription_count; i++) {
         /* No memory to say it now: it is said in the next gap. */
         struct subscription *subscription =

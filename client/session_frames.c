@@ -76,8 +76,7 @@ session_end_request(struct session *session, struct request *request,
 }
 
 void
-session_tell_published(struct session *session,
-    const struct publish_slot *slot,
+session_tell_published(struct session *session, const struct publish_slot *slot,
     const struct broker_client_published *published)
 {
     if (slot->kind == PUBLISH_CALLBACK) {
@@ -103,7 +102,7 @@ session_tell_subscribed(struct session *session,
     if (first && subscription->on_subscribed != NULL) {
         unlock(session);
         subscription->on_subscribed(
-            session->config.client, subscribed, subscription->user);
+            session->config.client, subscribed, subscription->subscribed_user);
         lock(session);
     } else if (subscribed->status != BROKER_OK &&
                subscribed->status != BROKER_E_CLOSED &&
@@ -179,7 +178,7 @@ session_finish_barriers(struct session *session)
     }
 }
 
-/* ---- acknowledgements -------------------------------------------------------- */
+/* ---- acknowledgements ---------------------------------------------------- */
 
 static enum broker_status
 handle_puback(struct session *session, const struct broker_frame *frame)
@@ -221,7 +220,7 @@ handle_puback(struct session *session, const struct broker_frame *frame)
     return BROKER_OK;
 }
 
-/* ---- errors -------------------------------------------------------------------- */
+/* ---- errors -------------------------------------------------------------- */
 
 static void
 refuse_unnumbered(struct session *session, const struct broker_error *refusal,
@@ -237,7 +236,8 @@ refuse_unnumbered(struct session *session, const struct broker_error *refusal,
         .may_retry = refusal->may_retry,
     };
     (void)broker_tlv_u64(limit, &error.limit);
-    text_status(text, what, error.status, field(refusal->tlvs, BROKER_TAG_TEXT));
+    text_status(
+        text, what, error.status, field(refusal->tlvs, BROKER_TAG_TEXT));
     session_tell_error(session, &error);
 }
 
@@ -286,8 +286,8 @@ refuse_subscribe(struct session *session, const struct broker_error *refusal)
         .subscription = subscription->id,
         .text = text,
     };
-    text_status(text, what, subscribed.status,
-        field(refusal->tlvs, BROKER_TAG_TEXT));
+    text_status(
+        text, what, subscribed.status, field(refusal->tlvs, BROKER_TAG_TEXT));
     text_format(session->error_text, "%s", text);
     atomic_store(&subscription->muted, true);
     if (subscription->state == SUBSCRIPTION_SENT) {
@@ -380,8 +380,7 @@ handle_notice(struct session *session, const struct broker_frame *frame)
         struct broker_client_notice told = {.code = notice.code, .text = text};
         text_status(text, "the broker says", notice.code,
             field(notice.tlvs, BROKER_TAG_TEXT));
-        (void)broker_tlv_u64(
-            field(notice.tlvs, BROKER_TAG_LIMIT), &told.limit);
+        (void)broker_tlv_u64(field(notice.tlvs, BROKER_TAG_LIMIT), &told.limit);
         unlock(session);
         session->config.on_notice(
             session->config.client, &told, session->config.user);
@@ -390,7 +389,7 @@ handle_notice(struct session *session, const struct broker_frame *frame)
     return BROKER_OK;
 }
 
-/* ---- subscriptions ------------------------------------------------------------- */
+/* ---- subscriptions ------------------------------------------------------- */
 
 static enum broker_status
 handle_suback(struct session *session, const struct broker_frame *frame)
@@ -402,8 +401,9 @@ handle_suback(struct session *session, const struct broker_frame *frame)
     }
     struct subscription *subscription =
         subscriptions_find(&session->subscriptions, suback.id);
-    if (subscription == NULL || (subscription->state != SUBSCRIPTION_SENT &&
-                                    subscription->state != SUBSCRIPTION_ENDING)) {
+    if (subscription == NULL ||
+        (subscription->state != SUBSCRIPTION_SENT &&
+            subscription->state != SUBSCRIPTION_ENDING)) {
         return session_violation(session, BROKER_E_MALFORMED,
             "SUBACK for a subscription that was not asked for");
     }
@@ -446,7 +446,7 @@ handle_unsuback(struct session *session, const struct broker_frame *frame)
     return BROKER_OK;
 }
 
-/* ---- PING, PONG ------------------------------------------------------------------ */
+/* ---- PING, PONG ---------------------------------------------------------- */
 
 static enum broker_status
 handle_ping(struct session *session, const struct broker_frame *frame)
@@ -459,8 +459,8 @@ handle_ping(struct session *session, const struct broker_frame *frame)
     if (session->state == SESSION_LEAVING) {
         return BROKER_OK; /* nothing is sent after GOAWAY */
     }
-    const size_t bytes_max = session->config.buffer_bytes +
-                             BROKER_BODY_BYTES_MAX + PONG_BYTES_MAX;
+    const size_t bytes_max =
+        session->config.buffer_bytes + BROKER_BODY_BYTES_MAX + PONG_BYTES_MAX;
     if (session->log.bytes > bytes_max) {
         return session_violation(session, BROKER_E_WRITE_TIMEOUT,
             "it asks for more answers than it reads");
@@ -519,7 +519,7 @@ handle_pong(struct session *session, const struct broker_frame *frame)
     return BROKER_OK;
 }
 
-/* ---- dispatch ---------------------------------------------------------------- */
+/* ---- dispatch ------------------------------------------------------------ */
 
 typedef enum broker_status handler_fn(
     struct session *session, const struct broker_frame *frame);
@@ -566,7 +566,7 @@ session_handle(struct session *session, const struct broker_frame *frame)
     }
     const struct broker_frame_info *info = broker_frame_info(frame->type);
     char what[TEXT_MAX];
-    text_format(what, "an unexpected %s frame",
-        info == NULL ? "unknown" : info->name);
+    text_format(
+        what, "an unexpected %s frame", info == NULL ? "unknown" : info->name);
     return session_violation(session, BROKER_E_UNEXPECTED_FRAME, what);
 }

@@ -24,7 +24,7 @@ flags_of(const struct outlog_frame *frame)
     return frame->data[FLAGS_LOW_BYTE];
 }
 
-/* ---- the connection is gone --------------------------------------------------- */
+/* ---- the connection is gone ---------------------------------------------- */
 
 struct loss {
     struct session *session;
@@ -152,7 +152,7 @@ session_lost(struct session *session, uint64_t now_us)
     lose_barriers(session);
 }
 
-/* ---- WELCOME -------------------------------------------------------------------- */
+/* ---- WELCOME ------------------------------------------------------------- */
 
 struct resume {
     struct session *session;
@@ -184,19 +184,17 @@ keep_for_resume(void *context, const struct outlog_frame *frame)
     if (header.id == 0) {
         return true;
     }
-    struct publish_slot *slot =
-        publishes_find(&session->publishes, header.id);
+    struct publish_slot *slot = publishes_find(&session->publishes, header.id);
     if (slot == NULL) {
         return false;
     }
     bool is_retry = (flags_of(frame) & BROKER_PUBLISH_RETRY) != 0;
-    bool is_settled =
-        is_retry && resume->last_publish != 0 &&
-        !publish_number_is_above(header.id, resume->last_publish);
+    bool is_settled = is_retry && resume->last_publish != 0 &&
+                      !publish_number_is_above(header.id, resume->last_publish);
     if (is_settled || slot->kind == PUBLISH_ABANDONED) {
         outlog_let_go(slot->chunk);
-        publishes_mark_slot(&session->publishes, slot,
-            is_settled ? PUBLISH_DUE : PUBLISH_DONE);
+        publishes_mark_slot(
+            &session->publishes, slot, is_settled ? PUBLISH_DUE : PUBLISH_DONE);
         return false;
     }
     slot->offset = frame->offset;
@@ -249,8 +247,7 @@ tell_connection_gap(struct session *session)
     }
     for (struct subscription *s = session->subscriptions.first; s != NULL;
          s = s->next) {
-        if (s->was_active && !s->is_replies &&
-            s->state == SUBSCRIPTION_SENT) {
+        if (s->was_active && !s->is_replies && s->state == SUBSCRIPTION_SENT) {
             ids[count++] = s->id;
         }
     }
@@ -347,7 +344,7 @@ session_handle_welcome(
     return tell_resumed(session, first);
 }
 
-/* ---- the end ---------------------------------------------------------------------- */
+/* ---- the end ------------------------------------------------------------- */
 
 static void
 end_all_publishes(struct session *session)
@@ -363,6 +360,18 @@ end_all_publishes(struct session *session)
 }
 
 void
+session_end_requests(struct session *session)
+{
+    for (;;) {
+        struct request *request = requests_first(&session->requests);
+        if (request == NULL) {
+            return;
+        }
+        session_end_request(session, request, BROKER_E_CLOSED, NULL);
+    }
+}
+
+void
 session_end_all(struct session *session)
 {
     assert(session->state == SESSION_DOWN);
@@ -371,13 +380,7 @@ session_end_all(struct session *session)
     size_t chunk_bytes = session->log.chunk_bytes;
     outlog_fini(&session->log);
     session->log.chunk_bytes = chunk_bytes;
-    for (;;) {
-        struct request *request = requests_first(&session->requests);
-        if (request == NULL) {
-            break;
-        }
-        session_end_request(session, request, BROKER_E_CLOSED, NULL);
-    }
+    session_end_requests(session);
     while (session->subscriptions.first != NULL) {
         struct subscription *subscription = session->subscriptions.first;
         struct broker_client_unsubscribed unsubscribed = {

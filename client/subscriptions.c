@@ -41,11 +41,12 @@ subscriptions_add(struct subscriptions *subscriptions,
         return NULL;
     }
     memcpy(subscription->text, filter.data, filter.len);
-    subscription->filter = (struct broker_bytes){subscription->text, filter.len};
+    subscription->filter =
+        (struct broker_bytes){subscription->text, filter.len};
     if (group.len > 0) {
         memcpy(subscription->text + filter.len, group.data, group.len);
-        subscription->group = (struct broker_bytes){
-            subscription->text + filter.len, group.len};
+        subscription->group =
+            (struct broker_bytes){subscription->text + filter.len, group.len};
     }
     subscription->previous = subscriptions->last;
     if (subscriptions->last == NULL) {

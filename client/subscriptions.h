@@ -41,7 +41,8 @@ struct subscription {
     bool told;         /* on_subscribed ran */
     broker_client_message_fn *on_message;
     broker_client_subscribed_fn *on_subscribed;
-    void *user;
+    void *subscribed_user;
+    void *user; /* of on_message */
     broker_client_unsubscribed_fn *on_unsubscribed;
     void *unsubscribed_user;
     enum broker_overflow overflow;

@@ -37,8 +37,8 @@ text_copy(char *dst, size_t cap, struct broker_bytes peer)
     for (size_t i = 0; i < peer.len && n + 1 < cap; i++) {
         uint8_t byte = peer.data[i];
         /* U+0080 to U+009F, as UTF-8 C2 80 to C2 9F, control terminals too. */
-        bool is_c1 = byte == 0xC2 && i + 1 < peer.len &&
-                     peer.data[i + 1] < 0xA0;
+        bool is_c1 =
+            byte == 0xC2 && i + 1 < peer.len && peer.data[i + 1] < 0xA0;
         if (is_c1) {
             i++;
         }

@@ -24,7 +24,9 @@
  *     Once broker_client_process() was called, only the thread that calls it
  *     drives; blocking calls on other threads wait for it.
  * broker_client_new() does no input or output: connecting begins when the
- * handle is first driven.
+ * handle is first driven. A handle that is not driven for three heartbeats (45
+ * seconds unless agreed otherwise) is taken for dead by the broker; it then
+ * reconnects when it is driven again.
  *
  * Threads. Every function may be called from any thread at any time, with the
  * exception of broker_client_free(), see there. Only one thread drives at a
@@ -80,12 +82,14 @@ extern "C" {
 
 struct broker_client;
 
-/* ---- what callbacks are told -------------------------------------------- */
+/* ---- what callbacks are told --------------------------------------------- */
 
 /* A received message. All members are views (see "Ownership" above). */
 struct broker_message {
     uint32_t subscription; /* whom this call is for; 0 in a reply */
-    bool retained;         /* a retained value, not a live message */
+    uint32_t nth;  /* a message that matches several subscriptions of the handle
+                     is given to each: 0 in the first call, then 1, ... */
+    bool retained; /* a retained value, not a live message */
     struct broker_bytes topic;
     struct broker_bytes payload;
     struct broker_bytes reply_to; /* where an answer goes; len 0: none */
@@ -134,7 +138,7 @@ BROKER_API const char *broker_client_gap_text(unsigned reason);
  * SESSION_TAKEN). */
 enum broker_client_state {
     BROKER_CLIENT_IDLE,       /* not driven yet */
-    BROKER_CLIENT_CONNECTING, /* resolving, connecting, or waiting for WELCOME */
+    BROKER_CLIENT_CONNECTING, /* looking up, connecting, waiting for WELCOME */
     BROKER_CLIENT_CONNECTED,
     BROKER_CLIENT_WAITING, /* not connected; will try again */
     BROKER_CLIENT_CLOSING, /* close was called: sending what is left */
@@ -219,7 +223,8 @@ struct broker_client_options {
     const char *name; /* for the broker's logs, 1 to 255 bytes; NULL: none */
 
     int connect_timeout_ms; /* per address: look-up, connect and WELCOME;
-                               default 5000 */
+                               default 5000. Host names are looked up on a
+                               thread of their own, so nothing blocks */
     uint32_t heartbeat_ms;  /* wish; 0, the default: as the broker likes */
 
     bool reconnect;              /* default true */
@@ -282,18 +287,21 @@ BROKER_API void broker_client_free(struct broker_client *client);
 
 /* Leave in an orderly way (PROTOCOL.md 2, "Half-close"): take no new calls
  * (they return BROKER_E_CLOSED), wait until everything published is written and
- * acknowledged, say GOAWAY LEAVING, shut down the writing side, deliver what
- * the broker still sends, and close. Requests without a reply end with
- * BROKER_E_CLOSED. If it is not connected, close does not wait to be.
- *   BROKER_OK         everything published was settled
+ * acknowledged (connecting for that, if need be), say GOAWAY LEAVING, shut down
+ * the writing side, deliver what the broker still sends, and close. Requests
+ * without a reply end with BROKER_E_CLOSED. If nothing is left to send and
+ * there is no connection, it does not wait for one.
+ *   BROKER_OK         the broker has processed everything published
  *   BROKER_E_TIMEOUT  the time was over; the connection was dropped. What was
  *                     not acknowledged got its callback with BROKER_E_CLOSED
- *   BROKER_E_CONNECTION_LOST, BROKER_E_NOT_CONNECTED  as above, because there
- *                     is no connection
- *   BROKER_E_CLOSED   it was closed already
+ *   BROKER_E_CONNECTION_LOST  it was lost after the last byte was written:
+ *                     messages without acknowledgement have an unknown fate
+ *   BROKER_E_CLOSED   it was closed already; or the status that ended the
+ *                     handle (BROKER_E_CONNECT_FAILED, ...)
  *   BROKER_E_INTERRUPTED  broker_client_stop(); closing goes on when driven
  *   BROKER_E_INVALID_ARGUMENT  called inside a callback: use close_start
- * Afterwards only statistics, texts and broker_client_free() make sense. */
+ * Afterwards only statistics, texts, broker_client_next() for what it still
+ * keeps, and broker_client_free() make sense. */
 BROKER_API enum broker_status broker_client_close(
     struct broker_client *client, int timeout_ms);
 
@@ -349,7 +357,7 @@ BROKER_API int broker_client_timeout_ms(struct broker_client *client);
 BROKER_API enum broker_status broker_client_process(
     struct broker_client *client);
 
-/* ---- publishing ----------------------------------------------------------- */
+/* ---- publishing ---------------------------------------------------------- */
 
 struct broker_client_header {
     const char *key; /* 1 to 255 bytes */
@@ -421,7 +429,7 @@ BROKER_API enum broker_status broker_client_publish_wait(
     struct broker_client *client, const struct broker_client_outgoing *message,
     int timeout_ms, struct broker_client_published *out);
 
-/* ---- subscribing ----------------------------------------------------------- */
+/* ---- subscribing --------------------------------------------------------- */
 
 typedef void broker_client_message_fn(struct broker_client *client,
     const struct broker_message *message, void *user);
@@ -490,7 +498,8 @@ typedef void broker_client_unsubscribed_fn(struct broker_client *client,
 
 /* End a subscription. With `drain`, what the broker has queued for it is still
  * delivered (PROTOCOL.md 5.4); else on_message is not called again once this
- * returned (a call that is under way on another thread ends by itself). After
+ * returned (a call that is under way on another thread ends by itself). What
+ * waits for broker_client_next() already is kept. After
  * `callback` ran, the library does not use the subscription's `user` again.
  *   BROKER_E_UNKNOWN_SUBSCRIPTION  there is none, or it is ending already
  *   BROKER_E_CLOSED, BROKER_E_NO_MEMORY */
@@ -503,7 +512,7 @@ BROKER_API enum broker_status broker_client_unsubscribe_wait(
     struct broker_client *client, uint32_t subscription, bool drain,
     int timeout_ms, struct broker_client_unsubscribed *out);
 
-/* ---- messages as values ------------------------------------------------------ */
+/* ---- messages as values -------------------------------------------------- */
 
 enum broker_client_event_kind {
     BROKER_CLIENT_EVENT_MESSAGE,
@@ -534,7 +543,7 @@ BROKER_API BROKER_MUST_CHECK enum broker_status broker_client_next(
 /* NULL is allowed. Also after the handle was freed. */
 BROKER_API void broker_client_event_free(struct broker_client_event *event);
 
-/* ---- requests and replies (PROTOCOL.md 5.7) ----------------------------------- */
+/* ---- requests and replies (PROTOCOL.md 5.7) ------------------------------ */
 
 /* `reply` is NULL unless status is BROKER_OK. Others: BROKER_E_NO_SUBSCRIBERS
  * (nobody answers this topic) or another refusal of the broker,
@@ -563,7 +572,7 @@ BROKER_API enum broker_status broker_client_reply(struct broker_client *client,
     const struct broker_message *message, const void *payload,
     size_t payload_bytes);
 
-/* ---- waiting for everything ------------------------------------------------------ */
+/* ---- waiting for everything ---------------------------------------------- */
 
 /* Wait until the broker has processed everything that was handed to the handle
  * before this call: messages with acknowledgement are settled, the others are
@@ -572,7 +581,7 @@ BROKER_API enum broker_status broker_client_reply(struct broker_client *client,
  *   ended the handle), BROKER_E_INVALID_ARGUMENT (inside a callback),
  *   BROKER_E_NO_MEMORY
  *   BROKER_E_CONNECTION_LOST  messages without acknowledgement were written to
- *                    a connection that was then lost; their fate is not known */
+ *                    a connection that was lost: their fate is not known */
 BROKER_API enum broker_status broker_client_flush(
     struct broker_client *client, int timeout_ms);
 
@@ -595,7 +604,7 @@ BROKER_API enum broker_status broker_client_drain(
 BROKER_API enum broker_status broker_client_ping(
     struct broker_client *client, int timeout_ms, uint64_t *round_trip_us);
 
-/* ---- looking at the handle ----------------------------------------------------- */
+/* ---- looking at the handle ----------------------------------------------- */
 
 /* What went wrong last, for a person, with what to do about it, e.g. "cannot
  * connect to unix:///run/brokerd.sock: no such file or directory: is brokerd
@@ -626,7 +635,7 @@ BROKER_API void broker_client_info(struct broker_client *client,
 
 /* Counters over the life of the handle. */
 struct broker_client_stats {
-    uint64_t messages_sent;   /* PUBLISH frames written whole, again ones too */
+    uint64_t messages_published; /* taken, of every kind */
     uint64_t messages_resent;    /* sent again, after a lost connection */
     uint64_t messages_acknowledged;
     uint64_t messages_refused; /* by ERROR, with and without acknowledgement */

@@ -1,0 +1,549 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The connection: look up, connect, shake hands, read, write, lose, try again,
+ * and the orderly end. It moves bytes between the socket and the session and
+ * acts on what the session and the backoff say; it reads no frames. See
+ * handle.h.
+ */
+#include "handle.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#define US_PER_MS UINT64_C(1000)
+/* What one turn reads at most, so that timers and other work get their turn. */
+#define READ_BYTES_MAX ((size_t)1 << 20)
+#define WRITE_VECTORS  32
+/* Output is written at the end of a turn; this much is written before. */
+#define WRITE_BYTES_MUCH ((size_t)64 << 10)
+
+void
+link_init(struct link *link)
+{
+    *link = (struct link){.fd = -1, .deadline_us = SESSION_NEVER};
+}
+
+/* ---- the socket ---------------------------------------------------------- */
+
+static void
+watch(struct broker_client *client, int operation)
+{
+    struct epoll_event event = {.data.fd = client->link.fd};
+    event.events = EPOLLIN;
+    if (client->link.phase == LINK_CONNECTING || client->link.want_write) {
+        event.events |= EPOLLOUT;
+    }
+    /* Fails only for lack of memory in the kernel; then the timeouts work. */
+    (void)epoll_ctl(client->epoll_fd, operation, client->link.fd, &event);
+}
+
+static void
+set_want_write(struct broker_client *client, bool want)
+{
+    if (client->link.want_write != want) {
+        client->link.want_write = want;
+        watch(client, EPOLL_CTL_MOD);
+    }
+}
+
+static void
+close_socket(struct broker_client *client)
+{
+    struct link *link = &client->link;
+    resolve_drop(link->resolve);
+    link->resolve = NULL;
+    if (link->fd >= 0) {
+        (void)epoll_ctl(client->epoll_fd, EPOLL_CTL_DEL, link->fd, NULL);
+        sock_close(link->fd);
+    }
+    link->fd = -1;
+    link->phase = LINK_DOWN;
+    link->want_write = link->write_failed = false;
+    link->deadline_us = SESSION_NEVER;
+}
+
+/* ---- the end ------------------------------------------------------------- */
+
+void
+link_finish(struct broker_client *client, enum broker_status status)
+{
+    if (client->state == BROKER_CLIENT_CLOSED) {
+        return;
+    }
+    /* From here on nothing new is taken. */
+    client->closing = true;
+    uint64_t unknown = 0;
+    close_socket(client);
+    session_end_requests(&client->session);
+    if (client->session.state != SESSION_DOWN) {
+        session_lost(&client->session, client_now_us());
+        unknown = client->session.unknown_publishes;
+    }
+    client->closed_status = status;
+    session_end_all(&client->session);
+    client_set_state(client, BROKER_CLIENT_CLOSED, status, unknown);
+}
+
+/* What an orderly end returns. */
+static enum broker_status
+closing_status(const struct broker_client *client)
+{
+    return client->close_unknown > 0 ? BROKER_E_CONNECTION_LOST : BROKER_OK;
+}
+
+/* ---- failures ------------------------------------------------------------ */
+
+static bool
+is_final(enum broker_status status)
+{
+    return status == BROKER_E_VERSION || status == BROKER_E_SESSION_TAKEN;
+}
+
+/* Try again when the backoff says, or give up. */
+static void
+after_failure(struct broker_client *client, bool go_on,
+    enum broker_status status, uint64_t unknown)
+{
+    if (is_final(status) || !go_on) {
+        link_finish(client, status);
+        return;
+    }
+    if (reconnect_is_new_round(&client->reconnect)) {
+        client->link.round_text[0] = '\0';
+        client_set_state(client, BROKER_CLIENT_WAITING, status, unknown);
+    }
+}
+
+/* "cannot connect to A: reason; to B: reason: is brokerd running?" */
+static void
+add_round_text(struct broker_client *client, const char *reason)
+{
+    char *round = client->link.round_text;
+    size_t n = strlen(round);
+    text_format(client->session.error_text, "%s%s%s: %s", round,
+        n == 0 ? "cannot connect to " : "; to ", client->address_text, reason);
+    memcpy(round, client->session.error_text, TEXT_MAX);
+}
+
+/* The address that is tried does not work. `reason` NULL: the session's error
+ * text says it whole. */
+static void
+fail(struct broker_client *client, enum broker_status status,
+    const char *reason, const char *hint)
+{
+    uint64_t now_us = client_now_us();
+    close_socket(client);
+    client->session.stats.connect_failures++;
+    if (client->session.state != SESSION_DOWN) {
+        session_lost(&client->session, now_us);
+    }
+    char whole[TEXT_MAX];
+    if (reason == NULL) {
+        memcpy(whole, client->session.error_text, TEXT_MAX);
+        reason = whole;
+    }
+    add_round_text(client, reason);
+    if (hint[0] != '\0') {
+        char text[TEXT_MAX];
+        memcpy(text, client->session.error_text, TEXT_MAX);
+        size_t n = strlen(text);
+        (void)snprintf(text + n, TEXT_MAX - n, ": %s", hint);
+        memcpy(client->session.error_text, text, TEXT_MAX);
+    }
+    bool go_on = reconnect_failed(
+        &client->reconnect, now_us, client->session.retry_after_ms);
+    client->session.retry_after_ms = 0;
+    after_failure(client, go_on, status, 0);
+}
+
+static const char *
+hint_of(int error)
+{
+    switch (error) {
+    case ENOENT:
+    case ECONNREFUSED:
+        return "is brokerd running?";
+    case EACCES:
+    case EPERM:
+        return "this user may not use the socket: run as the user that runs "
+               "brokerd, or change the socket's mode";
+    default:
+        return "";
+    }
+}
+
+/* A target did not work: the next one of the same address, or failure. */
+static void try_target(struct broker_client *client);
+
+static void
+target_failed(struct broker_client *client, int error)
+{
+    uint64_t deadline_us = client->link.deadline_us;
+    close_socket(client);
+    client->link.deadline_us = deadline_us;
+    if (++client->link.target < client->link.targets.count) {
+        try_target(client);
+        return;
+    }
+    char reason[128];
+    const char *text = strerror_r(error, reason, sizeof reason);
+    fail(client, BROKER_E_CONNECT_FAILED, text, hint_of(error));
+}
+
+/* The connection is gone, whatever it was doing. The session's error text says
+ * why. */
+static void
+lose(struct broker_client *client, enum broker_status status)
+{
+    struct session *session = &client->session;
+    if (session->state == SESSION_HANDSHAKE) {
+        fail(client, status, NULL, "");
+        return;
+    }
+    if (session->state == SESSION_LEAVING) {
+        link_finish(client, closing_status(client)); /* all was settled */
+        return;
+    }
+    uint64_t now_us = client_now_us();
+    close_socket(client);
+    session_lost(session, now_us);
+    uint64_t unknown = session->unknown_publishes;
+    if (client->closing) {
+        client->close_unknown += unknown;
+    }
+    bool go_on =
+        reconnect_lost(&client->reconnect, now_us, session->retry_after_ms);
+    session->retry_after_ms = 0;
+    after_failure(client, go_on, status, unknown);
+}
+
+/* ---- connecting ---------------------------------------------------------- */
+
+static void
+try_target(struct broker_client *client)
+{
+    struct link *link = &client->link;
+    int error = sock_connect(&link->targets.addresses[link->target], &link->fd);
+    if (error != 0) {
+        link->fd = -1;
+        target_failed(client, error);
+        return;
+    }
+    link->phase = LINK_CONNECTING;
+    watch(client, EPOLL_CTL_ADD);
+}
+
+static void
+start(struct broker_client *client, uint64_t now_us)
+{
+    struct link *link = &client->link;
+    const struct broker_address *address =
+        &client->addresses[client->reconnect.address];
+    (void)broker_address_format(
+        address, client->address_text, sizeof client->address_text);
+    client_set_state(client, BROKER_CLIENT_CONNECTING, BROKER_OK, 0);
+    link->deadline_us =
+        now_us + (uint64_t)client->connect_timeout_ms * US_PER_MS;
+    link->target = 0;
+    if (address->kind == BROKER_ADDRESS_UNIX) {
+        sock_address_unix(&link->targets.addresses[0], address->path);
+        link->targets.count = 1;
+    } else if (!resolve_number(address->host, address->port, &link->targets)) {
+        link->resolve =
+            resolve_start(address->host, address->port, client->wake_fd);
+        link->phase = LINK_RESOLVING;
+        if (link->resolve == NULL) {
+            fail(client, BROKER_E_SYSTEM, "no thread for looking it up", "");
+        }
+        return;
+    }
+    try_target(client);
+}
+
+static void
+resolved(struct broker_client *client)
+{
+    struct link *link = &client->link;
+    if (!resolve_is_done(link->resolve, &link->targets)) {
+        return;
+    }
+    resolve_drop(link->resolve);
+    link->resolve = NULL;
+    if (link->targets.count == 0) {
+        fail(client, BROKER_E_CONNECT_FAILED, link->targets.error,
+            "check the host name");
+        return;
+    }
+    try_target(client);
+}
+
+static void
+connected(struct broker_client *client)
+{
+    int error = sock_connect_result(client->link.fd);
+    if (error != 0) {
+        target_failed(client, error);
+        return;
+    }
+    client->link.phase = LINK_UP;
+    watch(client, EPOLL_CTL_MOD);
+    enum broker_status status =
+        session_connected(&client->session, client_now_us());
+    if (status != BROKER_OK) {
+        fail(client, status, NULL, "");
+    }
+}
+
+/* After the session handled input: was WELCOME among it? */
+static void
+check_opened(struct broker_client *client)
+{
+    if (client->link.deadline_us == SESSION_NEVER ||
+        client->session.state != SESSION_OPEN) {
+        return;
+    }
+    client->link.deadline_us = SESSION_NEVER;
+    client->link.round_text[0] = '\0';
+    reconnect_opened(&client->reconnect, client_now_us());
+    client_set_state(client, BROKER_CLIENT_CONNECTED, BROKER_OK, 0);
+    client->ever_connected = true;
+}
+
+/* ---- bytes --------------------------------------------------------------- */
+
+void
+link_write(struct broker_client *client)
+{
+    struct link *link = &client->link;
+    if (link->phase != LINK_UP || link->write_failed) {
+        return;
+    }
+    for (;;) {
+        struct iovec vectors[WRITE_VECTORS];
+        size_t count =
+            session_send_peek(&client->session, vectors, WRITE_VECTORS);
+        if (count == 0) {
+            set_want_write(client, false);
+            return;
+        }
+        ssize_t n = sock_write(link->fd, vectors, count);
+        if (n < 0) {
+            /* On failure the reason may wait to be read, as a GOAWAY. */
+            link->write_failed = errno != EAGAIN && errno != EWOULDBLOCK;
+            set_want_write(client, !link->write_failed);
+            return;
+        }
+        session_sent(&client->session, (size_t)n);
+    }
+}
+
+void
+link_write_if_much(struct broker_client *client)
+{
+    if (!client->link.want_write && client->session.state == SESSION_OPEN &&
+        client->session.log.unsent >= WRITE_BYTES_MUCH) {
+        link_write(client);
+    }
+}
+
+void
+link_process(struct broker_client *client, bool for_next)
+{
+    enum broker_status status =
+        session_process(&client->session, client_now_us(), for_next);
+    check_opened(client);
+    if (status != BROKER_OK) {
+        lose(client, status);
+    }
+}
+
+static void
+read_ended(struct broker_client *client, int error)
+{
+    if (client->session.state == SESSION_LEAVING) {
+        link_finish(client, closing_status(client));
+        return;
+    }
+    char reason[128];
+    char *text = client->session.error_text;
+    if (error != 0) {
+        text_format(text, "the connection to %s was lost: %s",
+            client->address_text, strerror_r(error, reason, sizeof reason));
+    } else {
+        text_format(text,
+            "the connection to %s was closed without a word: did the broker "
+            "crash, or was it killed?",
+            client->address_text);
+    }
+    lose(client, BROKER_E_CONNECTION_LOST);
+}
+
+/* Read once and handle it. False: enough for this turn. */
+static bool
+read_once(struct broker_client *client, bool for_next, size_t *budget)
+{
+    struct session *session = &client->session;
+    size_t room;
+    uint8_t *space = session_receive_space(session, &room);
+    if (space == NULL) {
+        lose(client, session_end(session, BROKER_E_NO_MEMORY,
+                         broker_status_text(BROKER_E_NO_MEMORY)));
+        return false;
+    }
+    int fd = client->link.fd;
+    (void)pthread_mutex_unlock(&client->lock);
+    ssize_t n = sock_read(fd, space, room);
+    int error = errno;
+    (void)pthread_mutex_lock(&client->lock);
+    if (n > 0) {
+        session_receive_commit(session, (size_t)n, client_now_us());
+        link_process(client, for_next);
+        *budget -= (size_t)n < *budget ? (size_t)n : *budget;
+        return (size_t)n == room && *budget > 0;
+    }
+    if (n < 0 && (error == EAGAIN || error == EWOULDBLOCK) &&
+        !client->link.write_failed) {
+        return false;
+    }
+    if (n < 0 && client->link.write_failed) {
+        error = error == EAGAIN || error == EWOULDBLOCK ? EPIPE : error;
+    }
+    read_ended(client, n == 0 ? 0 : error);
+    return false;
+}
+
+static void
+read_some(struct broker_client *client, bool for_next)
+{
+    size_t budget = READ_BYTES_MAX;
+    bool more = true;
+    while (more && !session_has_input(&client->session) &&
+           client->link.phase >= LINK_UP) {
+        more = read_once(client, for_next, &budget);
+    }
+}
+
+void
+link_event(struct broker_client *client, uint32_t events, bool for_next)
+{
+    if (client->link.phase == LINK_CONNECTING) {
+        connected(client);
+        return;
+    }
+    if (client->link.phase < LINK_UP) {
+        return;
+    }
+    if ((events & EPOLLOUT) != 0) {
+        link_write(client);
+    }
+    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) {
+        read_some(client, for_next);
+    }
+}
+
+/* ---- time ---------------------------------------------------------------- */
+
+static void
+timed_out(struct broker_client *client)
+{
+    const char *reason =
+        client->session.state == SESSION_HANDSHAKE
+            ? "the peer accepted the connection and did not answer in time"
+            : "no answer in time";
+    fail(client, BROKER_E_TIMEOUT, reason,
+        "is that address a brokerd, and is it alive?");
+}
+
+static void
+close_too_late(struct broker_client *client)
+{
+    text_format(client->session.error_text,
+        "closing took too long: %zu messages are not acknowledged and %zu "
+        "bytes not written",
+        client->session.publishes.waiting,
+        session_unsent_bytes(&client->session));
+    link_finish(client, BROKER_E_TIMEOUT);
+}
+
+/* Say goodbye once everything is settled. What has no number is settled by a
+ * PONG behind it. */
+static void
+settle_and_leave(struct broker_client *client)
+{
+    struct session *session = &client->session;
+    enum broker_status status = BROKER_OK;
+    if (session_is_settled(session)) {
+        status = session_leave(session);
+    } else if (session->barriers == NULL) {
+        status = session_barrier(session, false, NULL, NULL);
+    }
+    if (status != BROKER_OK) {
+        link_finish(client, status);
+    }
+}
+
+/* Leave as broker_client_close() promises. */
+static void
+step_closing(struct broker_client *client, uint64_t now_us)
+{
+    struct session *session = &client->session;
+    if (now_us >= client->close_deadline_us) {
+        close_too_late(client);
+    } else if (session->state == SESSION_OPEN) {
+        settle_and_leave(client);
+    } else if (session->state == SESSION_DOWN && session_is_settled(session)) {
+        link_finish(client, closing_status(client));
+    }
+    if (session->state == SESSION_LEAVING && client->link.phase == LINK_UP) {
+        link_write(client);
+        if (session_unsent_bytes(session) == 0) {
+            sock_shutdown_write(client->link.fd);
+            client->link.phase = LINK_SHUT;
+        }
+    }
+}
+
+void
+link_step(struct broker_client *client, uint64_t now_us)
+{
+    if (client->state == BROKER_CLIENT_CLOSED) {
+        return;
+    }
+    enum broker_status status = session_tick(&client->session, now_us);
+    if (status != BROKER_OK) {
+        lose(client, status);
+    }
+    if (client->link.phase == LINK_RESOLVING) {
+        resolved(client);
+    }
+    if (client->link.phase != LINK_DOWN && now_us >= client->link.deadline_us) {
+        timed_out(client);
+    }
+    if (client->closing) {
+        step_closing(client, now_us);
+    }
+    if (client->state != BROKER_CLIENT_CLOSED &&
+        client->link.phase == LINK_DOWN &&
+        now_us >= client->reconnect.next_us) {
+        start(client, now_us);
+    }
+}
+
+uint64_t
+link_deadline_us(const struct broker_client *client)
+{
+    if (client->state == BROKER_CLIENT_CLOSED) {
+        return SESSION_NEVER;
+    }
+    uint64_t deadline = session_deadline_us(&client->session);
+    uint64_t other = client->link.phase == LINK_DOWN ? client->reconnect.next_us
+                                                     : client->link.deadline_us;
+    deadline = other < deadline ? other : deadline;
+    if (client->closing && client->close_deadline_us < deadline) {
+        deadline = client->close_deadline_us;
+    }
+    return deadline;
+}
