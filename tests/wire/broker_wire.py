@@ -112,7 +112,7 @@ class Connection:
         self.inbox = collections.deque()
         self.waiting, self.answers = set(), {}
         self.last_number = self.last_subscription = self.last_ping = 0
-        self.reply_prefix = None
+        self.reply_prefix = self.reply_subscription = None
         self.welcome = None
         self.heard = time.monotonic()
         if hello is None:
@@ -308,7 +308,8 @@ class Connection:
         """Publishes a request and returns the Message that answers it."""
         if self.reply_prefix is None:
             self.reply_prefix = "_inbox/" + os.urandom(8).hex()
-            self.subscribe(self.reply_prefix + "/+")
+            self.reply_subscription = self.subscribe(
+                self.reply_prefix + "/+").id
         reply_to = "%s/%d" % (self.reply_prefix, self.last_number + 1)
         self.publish(topic, payload, reply_to=reply_to, headers=headers)
         deadline, checked = time.monotonic() + self.timeout, 0
@@ -333,17 +334,25 @@ class Connection:
         self.sock.shutdown(socket.SHUT_WR)
 
     def read_to_end(self, timeout=None):
-        """All events until the broker closes its side."""
+        """All events until the broker closes its side, but for the GOAWAY
+        that is no news: that the end is a polite one."""
         events = []
         try:
             while True:
-                events.append(self.next_event(timeout))
+                event = self.next_event(timeout)
+                if not (isinstance(event, Goaway) and event.code == LEAVING):
+                    events.append(event)
         except Closed:
             return events
 
     def close(self):
-        """Leaves in an orderly way (2); returns the events that were left."""
+        """Leaves in an orderly way (2); returns the events that were left.
+
+        With other subscriptions than that for replies, a client that made
+        requests is kept for half_close_linger_ms, as after a half-close."""
         try:
+            if self.reply_subscription is not None:
+                self.unsubscribe(self.reply_subscription)
             self.send(Goaway(code=LEAVING))
             self.shutdown_write()
             return self.read_to_end()

@@ -153,11 +153,14 @@ class Strangers(AbuseTest):
                     self.check_stranger(address, [data], expected)
 
     def test_in_pieces(self):
+        """A stream may be cut anywhere, also theirs."""
         for name, (data, expected) in STRANGERS.items():
-            with self.subTest(name=name):
-                self.check_stranger(
-                    self.broker.tcp,
-                    [data[n:n + 1] for n in range(len(data))], expected)
+            for cut in (1, 2, 3):
+                if cut < len(data):
+                    with self.subTest(name=name, cut=cut):
+                        self.check_stranger(
+                            self.broker.tcp, [data[:cut], data[cut:]],
+                            expected)
 
     def test_first_piece_and_end(self):
         """One byte and the end of the stream: something is answered."""
@@ -180,6 +183,7 @@ class Strangers(AbuseTest):
         try:
             for piece in pieces:
                 peer.send(piece)
+                self.let_process()
         except OSError:
             pass  # it need not hear us out
         answer = peer.rest_bytes()
@@ -280,6 +284,8 @@ class Hellos(AbuseTest):
 
 
 class Frames(AbuseTest):
+    options = {"half_close_linger_ms": 20}
+
     def test_undefined_flags(self):
         for cls in codec.FRAMES.values():
             if "C" not in cls.SENDER or cls is codec.Hello:
@@ -446,7 +452,7 @@ class Handshake(AbuseTest):
 class Floods(AbuseTest):
     """Peers that ask and never read: what they may cost is bounded."""
 
-    options = {"max_output_bytes": MIB}
+    options = {"max_output_bytes": MIB, "max_body_bytes": 65536}
 
     def flood(self, peer, data, limit=200 * MIB):
         """Sends `data` again and again until the broker takes no more for

@@ -145,7 +145,7 @@ class Leaving(BrokerTest):
     def setUp(self):
         super().setUp()
         self.stays, self.goes = self.connect(), self.connect()
-        self.id = self.goes.subscribe("work", "g").id
+        self.membership = self.goes.subscribe("work", "g").id
         self.stays.subscribe("work", "g")
         self.publisher = self.connect()
 
@@ -156,12 +156,12 @@ class Leaving(BrokerTest):
         self.assert_silent(self.stays)
 
     def test_unsubscribe(self):
-        self.goes.unsubscribe(self.id)
+        self.goes.unsubscribe(self.membership)
         self.all_go_to_the_one_that_stays()
         self.assert_silent(self.goes)
 
     def test_unsubscribe_with_drain(self):
-        self.goes.unsubscribe(self.id, drain=True)
+        self.goes.unsubscribe(self.membership, drain=True)
         self.all_go_to_the_one_that_stays()
         self.assert_silent(self.goes)
 
@@ -190,7 +190,7 @@ class Leaving(BrokerTest):
         self.assertEqual([e.topic for e in events], ["inbox"])
 
     def test_the_last_member(self):
-        for connection, subscription in [(self.goes, self.id),
+        for connection, subscription in [(self.goes, self.membership),
                                          (self.stays, 1)]:
             connection.unsubscribe(subscription)
         self.assertEqual(self.publisher.publish("work").matched, 0)
@@ -202,7 +202,7 @@ class Leaving(BrokerTest):
 
 
 class Load(BrokerTest):
-    options = {"max_output_bytes": 65536}
+    options = {"max_output_bytes": 131072, "max_body_bytes": 65536}
 
     def test_a_member_that_does_not_read_gets_less(self):
         """Work goes by load: a member whose queue is full does not get

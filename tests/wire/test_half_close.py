@@ -163,6 +163,7 @@ class Replies(BrokerTest):
         self.assertEqual(topics, ["inbox/0", "inbox/1", "inbox/2"])
 
     def test_over_unix(self):
+        self.client.close()
         self.client = self.connect(self.broker.unix)
         self.client.subscribe("inbox/+")
         self.test_replies_after_the_half_close_arrive()

@@ -182,7 +182,8 @@ class Silence(BrokerTest):
 
 
 class StalledAndDead(BrokerTest):
-    options = {"heartbeat_min_ms": 50, "max_output_bytes": 65536}
+    options = {"heartbeat_min_ms": 50, "max_output_bytes": 131072,
+               "max_body_bytes": 65536}
 
     def test_a_peer_that_neither_reads_nor_writes_is_released(self):
         """Its output is full, so the GOAWAY cannot be delivered: the broker

@@ -33,7 +33,8 @@ def frames_in_bulk(start, stop, topic=b"t"):
 
 
 class Stalled(BrokerTest):
-    options = {"max_output_bytes": CAP, "heartbeat_ms": 300000}
+    options = {"max_output_bytes": CAP, "max_body_bytes": MIB,
+               "heartbeat_ms": 300000}
 
     def publish_all(self):
         """All of them, while whoever is stalled reads nothing.  Returns
