@@ -11,8 +11,6 @@
 /* A run is handed on at this size at the latest, so that one publisher's flood
  * is cut into pieces that fit a queue. */
 #define RUN_BYTES_MAX (256u * 1024u)
-/* A pause of the whole process longer than this is no peer's fault. */
-#define PAUSE_MS 2000u
 
 static uint32_t
 run_bytes_max(const struct core_options *options)
@@ -103,9 +101,6 @@ core_tick(struct core *core)
     struct deadline *first;
     while ((first = deadline_first(&core->deadlines)) != NULL &&
            first->due_ms <= core->now_ms) {
-        if (core->now_ms - first->due_ms > PAUSE_MS) {
-            core->resumed_ms = core->now_ms;
-        }
         session_on_deadline(table_entry(first, struct session, deadline));
     }
     return first == NULL ? UINT64_MAX : first->due_ms;

@@ -255,9 +255,48 @@ deliver_grouped(struct core *core, const struct route *route,
     return refused + deliver_picks(core, route, slice);
 }
 
-/* Message by message, because each may go to another member. */
+/* ---- runs ---------------------------------------------------------------- */
+
+/* Returns how many subscriptions could not take it. */
+static uint32_t
+deliver_slice(struct core *core, const struct route *route,
+    const struct output_run *slice)
+{
+    if (route->group_count > 0) {
+        return deliver_grouped(core, route, slice);
+    }
+    uint32_t refused = 0;
+    for (uint32_t i = 0; i < route->target_count; i++) {
+        const struct route_target *target = &route->targets[i];
+        if (!deliver_to(target->session, target->context, slice)) {
+            refused += target->context->count;
+        }
+    }
+    return refused;
+}
+
+/* Must the run be taken apart? With groups each message may go to another
+ * member; and where the newest are refused, the edge of a queue may lie in the
+ * middle of the run. */
+static bool
+needs_single_messages(const struct run *run)
+{
+    const struct route *route = run->route;
+    if (route->group_count > 0) {
+        return true;
+    }
+    for (uint32_t i = 0; i < route->target_count; i++) {
+        const struct route_target *target = &route->targets[i];
+        if (target->context->overflow != BROKER_OVERFLOW_DROP_OLDEST &&
+            !output_fits(&target->session->output, run->slice.bytes)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void
-deliver_run_grouped(struct core *core, const struct run *run)
+deliver_single_messages(struct core *core, const struct run *run)
 {
     size_t pos = 0;
     for (uint32_t i = 0; i < run->slice.messages; i++) {
@@ -265,7 +304,7 @@ deliver_run_grouped(struct core *core, const struct run *run)
             .data = run->slice.data + pos,
             .bytes = wire_frame_bytes(run->slice.data + pos),
             .messages = 1};
-        uint32_t refused = deliver_grouped(core, run->route, &one);
+        uint32_t refused = deliver_slice(core, run->route, &one);
         if (run->first_id != 0) {
             ack_note(run->publisher, run->first_id + i, 1, run->route->matched,
                 refused);
@@ -273,8 +312,6 @@ deliver_run_grouped(struct core *core, const struct run *run)
         pos += one.bytes;
     }
 }
-
-/* ---- runs ---------------------------------------------------------------- */
 
 void
 deliver_run(struct core *core, const struct run *run)
@@ -285,21 +322,14 @@ deliver_run(struct core *core, const struct run *run)
     } else {
         core->totals.matched_messages += run->slice.messages;
     }
-    if (route->group_count > 0) {
-        deliver_run_grouped(core, run);
-        deliver_done(core);
-        return;
-    }
-    uint32_t refused = 0;
-    for (uint32_t i = 0; i < route->target_count; i++) {
-        const struct route_target *target = &route->targets[i];
-        if (!deliver_to(target->session, target->context, &run->slice)) {
-            refused += target->context->count;
+    if (run->slice.messages > 1 && needs_single_messages(run)) {
+        deliver_single_messages(core, run);
+    } else {
+        uint32_t refused = deliver_slice(core, route, &run->slice);
+        if (run->first_id != 0) {
+            ack_note(run->publisher, run->first_id, run->slice.messages,
+                route->matched, refused);
         }
-    }
-    if (run->first_id != 0) {
-        ack_note(run->publisher, run->first_id, run->slice.messages,
-            route->matched, refused);
     }
     deliver_done(core);
 }

@@ -50,7 +50,7 @@ dispatch_frame(struct session *session, const struct broker_frame *frame,
 {
     size_t frame_bytes = BROKER_HEADER_BYTES + frame->body.len;
     const struct broker_frame_info *info = broker_frame_info(frame->type);
-    if (info == NULL) {
+    if (info == NULL || info->reserved) {
         return frame_bytes; /* may be skipped, PROTOCOL.md section 3.1 */
     }
     if (info->senders == BROKER_SENDER_SERVER ||

@@ -443,12 +443,10 @@ enum output_result
 output_append(struct output *output, struct context *context,
     const struct output_run *run)
 {
-    uint64_t cost = run->bytes + sizeof(struct segment);
-    if (output->bytes + cost > output->max_bytes) {
-        if (context->overflow != BROKER_OVERFLOW_DROP_OLDEST ||
-            !make_room(output, cost)) {
-            return overflow(output, context, run);
-        }
+    if (!output_fits(output, run->bytes) &&
+        (context->overflow != BROKER_OVERFLOW_DROP_OLDEST ||
+            !make_room(output, run->bytes + sizeof(struct segment)))) {
+        return overflow(output, context, run);
     }
     if (!TAILQ_EMPTY(&output->trailing) || !extend_last(output, context, run)) {
         if (!push_run(output, context, run)) {

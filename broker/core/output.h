@@ -95,6 +95,13 @@ struct output_run {
 enum output_result output_append(struct output *output, struct context *context,
     const struct output_run *run);
 
+/* Would a run of this size be queued without dropping or refusing anything? */
+static inline bool
+output_fits(const struct output *output, size_t bytes)
+{
+    return output->bytes + bytes + sizeof(struct segment) <= output->max_bytes;
+}
+
 /* Refuse a run for a reason that is not the budget. */
 void output_refuse(struct output *output, struct context *context,
     const struct output_run *run, enum broker_gap_reason reason,

@@ -221,6 +221,9 @@ static void
 send_goaway(struct session *session)
 {
     session->goaway_sent = true;
+    if (session->close_code == BROKER_E_LEAVING) {
+        return; /* it was the peer who began to close */
+    }
     const char *text = broker_status_text((unsigned)session->close_code);
     uint8_t tlvs[TEXT_BYTES_MAX + 16];
     size_t tlv_bytes = 0;
@@ -435,15 +438,13 @@ heartbeat_deadline(const struct session *session)
     if (session->starved || !session_wants_input(session)) {
         return DEADLINE_NEVER; /* it is us who do not listen */
     }
-    uint64_t beats = session->pinged ? MISSED_HEARTBEATS : 1;
-    uint64_t due = session->heard_ms + beats * session->heartbeat_ms;
-    uint64_t resumed = session->core->resumed_ms;
-    if (session->pinged && resumed > session->heard_ms) {
-        /* It was us who were away: it gets one more heartbeat to answer. */
-        uint64_t grace = resumed + session->heartbeat_ms;
-        return due > grace ? due : grace;
+    if (!session->pinged) {
+        return session->heard_ms + session->heartbeat_ms;
     }
-    return due;
+    uint64_t missed =
+        session->heard_ms + MISSED_HEARTBEATS * (uint64_t)session->heartbeat_ms;
+    uint64_t answer = session->pinged_ms + session->heartbeat_ms;
+    return missed > answer ? missed : answer;
 }
 
 static uint64_t
@@ -481,6 +482,7 @@ send_ping(struct session *session)
     if (dst != NULL &&
         broker_ping_encode(&ping, dst, size, &size) == BROKER_OK) {
         session->pinged = true;
+        session->pinged_ms = now_ms;
         session_control_done(session, size);
     }
 }
@@ -497,7 +499,10 @@ open_deadline(struct session *session)
             session_close_drained(session, BROKER_E_LEAVING);
         }
     } else if (now_ms >= heartbeat_deadline(session)) {
-        if (session->pinged) {
+        /* Who looks a whole heartbeat too late was away itself, and has no
+         * right to judge: it asks once more. */
+        uint64_t late_ms = now_ms - heartbeat_deadline(session);
+        if (session->pinged && late_ms < session->heartbeat_ms) {
             session_close_now(session, BROKER_E_HEARTBEAT_TIMEOUT);
             session_abort(session);
         } else {

@@ -41,6 +41,7 @@ struct session {
     uint64_t id;
     uint64_t opened_ms;
     uint64_t heard_ms;    /* last received something */
+    uint64_t pinged_ms;   /* with pinged: when */
     uint64_t progress_ms; /* last sent something, or had nothing to send */
     uint64_t linger_ms;   /* with input_ended: when to stop waiting */
     uint64_t received_messages, received_bytes;
@@ -72,7 +73,6 @@ struct core {
     struct core_hooks hooks;
     struct broker_limits limits;
     uint64_t now_ms, started_ms;
-    uint64_t resumed_ms; /* when the process last came back from a pause */
     struct block_pool pool;
     struct intake_shared intake;
     struct index index;
