@@ -176,8 +176,10 @@ dispatch_input(struct session *session)
     }
     const uint8_t *src = intake_data(intake);
     size_t len = intake_len(intake);
-    if (session->state == SESSION_HANDSHAKE && src[0] != 0) {
-        foreign_answer(session, src, len);
+    if (session->state == SESSION_HANDSHAKE && foreign_is(session) &&
+        !foreign_answer(session, false)) {
+        intake_consume(intake, 0, len + 1);
+        return;
     }
     size_t needed;
     size_t used = process(session, src, len, &needed);

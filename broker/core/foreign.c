@@ -10,20 +10,30 @@
 
 #define SAYING "this port speaks the brokerd protocol; use brokerctl"
 
+static const char *const http_methods[] = {"GET ", "HEAD ", "POST ", "PUT ",
+    "DELETE ", "OPTIONS ", "PATCH ", "CONNECT ", "TRACE ", "PRI * HTTP"};
+#define HTTP_METHODS (sizeof http_methods / sizeof http_methods[0])
+
+/* Is it HTTP, as far as there are bytes? */
 static bool
-starts_with(const uint8_t *src, size_t len, const char *prefix)
+may_be_http(const uint8_t *src, size_t len)
 {
-    size_t n = strlen(prefix);
-    return len >= n && memcmp(src, prefix, n) == 0;
+    for (size_t i = 0; i < HTTP_METHODS; i++) {
+        size_t n = strlen(http_methods[i]);
+        if (memcmp(src, http_methods[i], len < n ? len : n) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
+/* And is there enough of it to be sure? */
 static bool
 is_http(const uint8_t *src, size_t len)
 {
-    static const char *const methods[] = {"GET ", "HEAD ", "POST ", "PUT ",
-        "DELETE ", "OPTIONS ", "PATCH ", "CONNECT ", "TRACE ", "PRI * HTTP"};
-    for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
-        if (starts_with(src, len, methods[i])) {
+    for (size_t i = 0; i < HTTP_METHODS; i++) {
+        size_t n = strlen(http_methods[i]);
+        if (len >= n && memcmp(src, http_methods[i], n) == 0) {
             return true;
         }
     }
@@ -62,10 +72,22 @@ answer_to(const uint8_t *src, size_t len)
     }
 }
 
-void
-foreign_answer(struct session *session, const uint8_t *src, size_t len)
+bool
+foreign_is(const struct session *session)
+{
+    return session->intake.block != NULL &&
+           intake_data(&session->intake)[0] != 0;
+}
+
+bool
+foreign_answer(struct session *session, bool final)
 {
     struct core *core = session->core;
+    const uint8_t *src = intake_data(&session->intake);
+    size_t len = intake_len(&session->intake);
+    if (!final && may_be_http(src, len) && !is_http(src, len)) {
+        return false;
+    }
     struct answer answer = answer_to(src, len);
     char text[64];
     snprintf(text, sizeof text, "the peer speaks another protocol (%s)",
@@ -80,4 +102,5 @@ foreign_answer(struct session *session, const uint8_t *src, size_t len)
     }
     session->goaway_sent = true; /* it would not understand one */
     session_close_drained(session, BROKER_E_BAD_MAGIC);
+    return true;
 }

@@ -145,7 +145,10 @@ static void
 session_abort(struct session *session)
 {
     session->aborted = true;
-    session_announce_output(session);
+    /* Said even if output was announced before: its owner may be waiting for
+     * the socket, and this is not to be waited for. */
+    session->output_announced = true;
+    session->core->hooks.output_ready(session->owner);
 }
 
 uint8_t *
@@ -327,6 +330,10 @@ void
 session_end_of_input(struct session *session)
 {
     if (session->input_ended || session->state == SESSION_CLOSING) {
+        return;
+    }
+    if (session->state == SESSION_HANDSHAKE && foreign_is(session)) {
+        foreign_answer(session, true);
         return;
     }
     if (session->intake.block != NULL || session->skip_bytes > 0) {
@@ -520,7 +527,11 @@ session_on_deadline(struct session *session)
     if (now_ms >= next_deadline(session)) {
         switch (session->state) {
         case SESSION_HANDSHAKE:
-            session_fail(session, BROKER_E_HANDSHAKE_TIMEOUT, 0, 0);
+            if (foreign_is(session)) {
+                foreign_answer(session, true);
+            } else {
+                session_fail(session, BROKER_E_HANDSHAKE_TIMEOUT, 0, 0);
+            }
             break;
         case SESSION_OPEN:
             open_deadline(session);

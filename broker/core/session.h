@@ -209,8 +209,11 @@ enum broker_status request_to_broker(struct session *session,
 
 /* ---- foreign.c ---------------------------------------------------------- */
 
-/* The first byte of the connection is not ours: answer in the peer's own
- * tongue and close. */
-void foreign_answer(struct session *session, const uint8_t *src, size_t len);
+/* Is what was received, in SESSION_HANDSHAKE, not our protocol? */
+bool foreign_is(const struct session *session);
+/* Then answer in the peer's own tongue and close. Where the bytes so far may
+ * still become one of several tongues it waits for more, unless `final`; false:
+ * it waits. */
+bool foreign_answer(struct session *session, bool final);
 
 #endif

@@ -270,6 +270,8 @@ struct server *
 server_new(const struct server_options *options)
 {
     event_set_log_callback(libevent_log_cb);
+    /* A peer that is gone is an error of its connection only. */
+    signal(SIGPIPE, SIG_IGN);
     struct server *server = calloc(1, sizeof *server);
     if (server == NULL) {
         log_event(LOG_LEVEL_ERROR, "start-failed", "reason=\"out of memory\"");
@@ -334,7 +336,6 @@ server_addresses(const struct server *server)
 int
 server_run(struct server *server)
 {
-    signal(SIGPIPE, SIG_IGN);
     while (!server->done) {
         int flags = EVLOOP_ONCE;
         if (!TAILQ_EMPTY(&server->ready)) {
