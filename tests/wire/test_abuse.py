@@ -647,7 +647,7 @@ class NeverReading(AbuseTest):
             self.good_publisher.publish("bulk", bytes(1000), ack=False)
         self.good_publisher.ping()
         peer.send(b"\x01")
-        wait_until(lambda: self.connection_count() == 2)
+        wait_until(lambda: self.connection_count() == 2, 20)
 
 
 if __name__ == "__main__":

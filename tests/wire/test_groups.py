@@ -142,6 +142,8 @@ class Groups(BrokerTest):
 class Leaving(BrokerTest):
     """When a member goes, the others get everything from then on."""
 
+    options = {"half_close_linger_ms": 1000}
+
     def setUp(self):
         super().setUp()
         self.stays, self.goes = self.connect(), self.connect()

@@ -195,8 +195,8 @@ class StalledAndDead(BrokerTest):
         publisher = self.connect()
         for _ in range(2000):
             publisher.publish("t", bytes(1000), ack=False)
-        wait_until(lambda: publisher.publish("t").matched == 0)
-        wait_until(lambda: self.connection_count() == 1)
+        wait_until(lambda: publisher.publish("t").matched == 0, 20)
+        wait_until(lambda: self.connection_count() == 1, 20)
 
 
 if __name__ == "__main__":

@@ -276,7 +276,7 @@ class WithoutLinger(Overflow):
         self.slow.subscribe("t", policy=codec.DISCONNECT)
         before = self.connection_count()
         self.fill()
-        wait_until(lambda: self.connection_count() == before - 1)
+        wait_until(lambda: self.connection_count() == before - 1, 20)
 
 
 class ControlFrames(Overflow):
