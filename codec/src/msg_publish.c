@@ -13,8 +13,10 @@
 
 #define PUBLISH_FIXED_BYTES 4
 #define PUBLISH_FLAGS       (BROKER_PUBLISH_RETAIN | BROKER_PUBLISH_RETRY)
-#define PUBLISH_TAGS        (TAG_BIT(BROKER_TAG_REPLY_TO) | TAG_BIT(BROKER_TAG_HEADER))
 #define PUBACK_FIXED_BYTES  16
+
+static const uint32_t publish_tags =
+    TAG_BIT(BROKER_TAG_REPLY_TO) | TAG_BIT(BROKER_TAG_HEADER);
 
 /* ---- PUBLISH ------------------------------------------------------------- */
 
@@ -33,7 +35,7 @@ broker_publish_decode(
         return BROKER_E_MALFORMED;
     }
     if (headers_bytes != 0) {
-        enum broker_status status = codec_tags_check(headers, PUBLISH_TAGS);
+        enum broker_status status = codec_tags_check(headers, publish_tags);
 
         if (status != BROKER_OK) {
             return status;

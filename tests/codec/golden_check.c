@@ -28,7 +28,8 @@ visit_line(struct visit *v, const char *key)
     const struct vector_line *line = vector_find(v->record, key, 0);
 
     if (line == NULL) {
-        vector_fatal(v->record->lines, key);
+        check_that(v->report, v->record->lines, false, "has no %s", key);
+        vector_fatal(v->record->lines, "a value is missing");
     }
     v->used++;
     return line;
@@ -90,7 +91,7 @@ visit_array(struct visit *v, const char *key, uint8_t *array, size_t len)
 
     view = visit_view(v, key, view);
     if (view.len != len) {
-        vector_fatal(v->record->lines, key);
+        vector_fatal(v->record->lines, "a value has the wrong length");
     }
     if (v->fill) {
         memcpy(array, view.data, len);
@@ -465,6 +466,9 @@ check_golden_frame(struct check_report *report,
     (void)arg;
     check_that(report, record->lines, status == BROKER_OK && n == bytes.len,
         "gives %s, %zu bytes of %zu", broker_status_name(status), n, bytes.len);
+    if (status != BROKER_OK) {
+        return;
+    }
     check_that(report, record->lines, frame.type == check_frame_type(record),
         "the type is 0x%04x", frame.type);
     visit_number(&compare, "flags", frame.flags);

@@ -88,12 +88,12 @@ static void
 cut_body(struct check_report *report, const struct vector_record *record,
     struct vector_bytes bytes, void *arg)
 {
+    const size_t whole = bytes.len - BROKER_HEADER_BYTES;
     struct broker_header header;
 
     (void)arg;
     broker_header_decode(bytes.data, &header);
-    for (size_t len = 0; len < header.body_bytes;
-         len = next_position(len, header.body_bytes)) {
+    for (size_t len = 0; len < whole; len = next_position(len, whole)) {
         uint8_t *body = exact_copy(bytes.data + BROKER_HEADER_BYTES, len);
         struct broker_frame frame = {
             header.type, header.flags, header.id, {body, len}};

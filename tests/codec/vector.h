@@ -43,7 +43,8 @@ struct vector_bytes {
 void vector_load(struct vector_file *out, const char *dir, const char *name);
 void vector_unload(struct vector_file *file);
 
-/* Cut the record that begins at line *pos off and move *pos on. 0 at the end. */
+/* Cut off the record that begins at line *pos and move *pos on. 0 at the end.
+ */
 int vector_next_record(
     const struct vector_file *file, size_t *pos, struct vector_record *out);
 

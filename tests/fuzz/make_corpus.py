@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Turn proto/vectors into the first inputs of each fuzz target.
+
+usage: make_corpus.py ROOT OUT
+
+Writes OUT/TARGET/NAME. The format of a target's input is at the top of its
+source.
+"""
+
+import os
+import sys
+
+ROOT, OUT = sys.argv[1:3]
+sys.path.insert(0, os.path.join(ROOT, "tests", "codec"))
+import vectors  # noqa: E402  (the path has just been set)
+
+VECTORS = os.path.join(ROOT, "proto", "vectors")
+FRAME_MAX = 2048  # larger ones only make the fuzzer slow
+
+
+def write(target, name, data):
+    folder = os.path.join(OUT, target)
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, name), "wb") as file:
+        file.write(data)
+
+
+def table_lines(name):
+    """(line number, key, byte strings) of each line of a table."""
+    for number, words in vectors.read_lines(os.path.join(VECTORS, name)):
+        if words[0] == "limits":
+            continue
+        if words[1] in ("ok", "bad", "yes", "no"):
+            yield number, words[0], [vectors.read_bytes([word])
+                                     for word in words[2:]]
+        else:
+            yield number, words[0], [vectors.read_bytes([word])
+                                     for word in words[1:]]
+
+
+def make_frames():
+    golden = [record for record in vectors.read_records(
+        VECTORS, vectors.GOLDEN) if len(record.data) <= FRAME_MAX]
+    refused = [record for record in vectors.read_records(
+        VECTORS, vectors.REFUSED) if len(record.data) <= FRAME_MAX]
+    for record in golden + refused:
+        name = record.kind + "-" + record.name
+        write("fuzz_frame", name, b"\0\5" + record.data)
+        if len(record.data) >= 12:
+            write("fuzz_message", name, record.data[4:])
+    for i in range(0, len(golden) - 4, 4):
+        stream = b"".join(record.data for record in golden[i:i + 4])
+        write("fuzz_frame", "stream-%d" % i, b"\0\x20" + stream)
+
+
+def make_topics():
+    for number, key, values in table_lines("topics.txt"):
+        if sum(map(len, values)) > FRAME_MAX or len(values[0]) > 255:
+            continue
+        first, second = (values + [b"a/b"])[:2]
+        write("fuzz_topic", "%s-%d" % (key, number),
+              bytes([0, len(first)]) + first + second)
+    for number, key, values in table_lines("text.txt"):
+        write("fuzz_topic", "%s-%d" % (key, number),
+              b"\0\0" + values[0][:FRAME_MAX])
+
+
+def make_addresses():
+    for number, key, values in table_lines("addresses.txt"):
+        write("fuzz_address", "%s-%d" % (key, number), values[0][:FRAME_MAX])
+
+
+make_frames()
+make_topics()
+make_addresses()
