@@ -9,7 +9,8 @@ import unittest
 import wire_codec as codec
 from broker_wire import Message
 from harness import (
-    BrokerTest, Ledger, numbered, publish_bulk, wait_until)
+    MEMORY_IS_MEASURABLE, MIB, BrokerTest, Ledger, numbered, publish_bulk,
+    wait_until)
 
 COUNT, SIZE = 12000, 200
 FRAME = 12 + 4 + 1 + SIZE  # a message on topic "t"
@@ -282,9 +283,15 @@ class WithoutLinger(Overflow):
 class ControlFrames(Overflow):
     """Answers overtake what is queued."""
 
-    options = {"max_output_bytes": 1 << 20, "max_body_bytes": 65536,
+    options = {"max_output_bytes": MIB, "max_body_bytes": 65536,
                "close_linger_ms": 20000}
     total = 3000  # of 1,000 bytes: more than queue and kernel hold
+
+    def send_unread(self, *frames):
+        """Sends past Connection.send(), which would read meanwhile."""
+        data = b"".join(frame.encode() for frame in frames)
+        self.assertEqual(self.slow.sock.send(data), len(data))
+        self.let_process()
 
     def events_until(self, *kinds):
         """Reads until one frame of each kind came; returns all events."""
@@ -305,36 +312,33 @@ class ControlFrames(Overflow):
         ledger = Ledger(self.slow.subscribe("t").id)
         other = self.slow.subscribe("other").id
         self.fill(count=self.total, size=1000)
-        self.slow.send(codec.Ping(id=77, data=b"overtake"))
-        self.slow.send(codec.Unsubscribe(id=other))
-        self.slow.send(codec.Publish(id=1, topic=b"nobody"))
-        self.slow.send(codec.Subscribe(id=50, filter=b"new"))
-        self.let_process()
+        self.send_unread(codec.Ping(id=77, data=b"overtake"),
+                         codec.Unsubscribe(id=other),
+                         codec.Publish(id=1, topic=b"nobody"),
+                         codec.Subscribe(id=50, filter=b"new"))
         events = self.events_until(codec.Pong, codec.Unsuback, codec.Puback,
                                    codec.Suback)
         first = sum(ledger.take(e) for e in events
                     if isinstance(e, (Message, codec.Gap)))
         self.read(ledger, self.total)
         # What came before the answers was in the kernel already.
-        self.assertGreater(ledger.received - first, 500)
+        self.assertGreater(ledger.received - first, 800)
 
     def test_errors_overtake(self):
         ledger = Ledger(self.slow.subscribe("t").id)
         self.fill(count=self.total, size=1000)
-        self.slow.send(codec.Publish(id=1, topic=b"+"))
-        self.let_process()
+        self.send_unread(codec.Publish(id=1, topic=b"+"))
         events = self.events_until(codec.Error)
         for event in events:
             ledger.take(event)
         before = ledger.received
         self.read(ledger, self.total)
-        self.assertGreater(ledger.received - before, 500)
+        self.assertGreater(ledger.received - before, 800)
 
     def test_unsubscribing_the_full_one(self):
         ledger = Ledger(self.slow.subscribe("t").id)
         self.fill(count=self.total, size=1000)
-        self.slow.send(codec.Unsubscribe(id=ledger.subscription))
-        self.let_process()
+        self.send_unread(codec.Unsubscribe(id=ledger.subscription))
         answer = None
         for event in self.events_until(codec.Unsuback):
             if isinstance(event, codec.Unsuback):
@@ -345,6 +349,36 @@ class ControlFrames(Overflow):
         self.assertEqual(answer.delivered, ledger.received)
         self.assertGreaterEqual(answer.dropped, ledger.missing)
         self.assert_silent(self.slow)
+
+
+class PingsBetween(Overflow):
+    options = {"max_output_bytes": MIB, "max_body_bytes": 65536,
+               "heartbeat_ms": 300000}
+
+    def test_answers_carry_no_messages_past_the_limit(self):
+        """Each of a hundred PINGs of a stalled subscriber is answered in
+        front of the queue, and none of them makes the queue longer."""
+        peer = self.raw(self.broker.unix)
+        peer.hello()
+        peer.send(codec.Subscribe(id=1, filter=b"t"))
+        self.assertEqual(peer.next_frame().NAME, "SUBACK")
+        self.fill(count=3000, size=1000)
+        before = self.broker.rss_bytes()
+        for number in range(100):
+            self.fill(count=500, size=1000)
+            peer.send(codec.Ping(id=number))
+        self.let_process()
+        if MEMORY_IS_MEASURABLE:
+            self.assertLess(self.broker.rss_bytes() - before, 4 * MIB)
+        order = []
+        while len(order) < 100:
+            frame = peer.next_frame()
+            if isinstance(frame, codec.Pong):
+                order.append(frame.id)
+        self.assertEqual(order, list(range(100)))
+        kept = 0
+        while kept < 800:
+            kept += isinstance(peer.next_frame(), codec.Publish)
 
 
 class QueueHigh(Overflow):
