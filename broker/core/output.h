@@ -20,7 +20,7 @@
  *
  * A segment keeps its whole block alive. When that becomes wasteful, because a
  * slow connection holds small slices of many blocks, they are copied together
- * into blocks of their own (output.c: compact).
+ * into blocks of their own (output_ring.c: output_compact).
  *
  * The books of subscriptions are kept here, where things happen to messages.
  * Knows nothing of sockets or sessions. One thread.

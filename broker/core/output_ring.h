@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The ring of segments inside an output queue, for the files output*.c only:
+ * pushing, popping, and what segments cost in memory. It keeps the counters of
+ * struct output that follow from the ring (bytes, messages, pinned_bytes,
+ * holes, kept, settled) and knows nothing of policies or frames.
+ */
+#ifndef BROKER_CORE_OUTPUT_RING_H
+#define BROKER_CORE_OUTPUT_RING_H
+
+#include "output.h"
+
+/* The i-th segment from the front. */
+static inline struct segment *
+output_at(const struct output *output, uint32_t i)
+{
+    return &output->ring[(output->head + i) & (output->capacity - 1)];
+}
+
+static inline bool
+segment_is_gap(const struct segment *segment)
+{
+    return segment->block == NULL;
+}
+
+/* A new segment at the end, counted with its cost but not yet with its bytes;
+ * the caller fills it. NULL if memory is out. */
+struct segment *output_push(struct output *output);
+
+/* Take the first segment off the ring. Its context stays referenced: the
+ * caller has that reference now. */
+void output_pop(struct output *output);
+
+/* A connection with nothing to send holds no ring. */
+void output_free_ring_if_empty(struct output *output);
+
+/* What a segment adds to pinned_bytes beside this neighbour (or NULL). Blocks
+ * are counted once for neighbours that share one. */
+uint64_t segment_pins(
+    const struct segment *segment, const struct segment *neighbour);
+/* Count pinned_bytes anew, after the ring was changed in the middle. */
+void output_count_pinned(struct output *output);
+
+/* Close the ring over its holes once they are most of it. */
+void output_remove_holes(struct output *output);
+
+/* Copy small slices of large blocks together, and join what then is one run.
+ * Where memory for it is out the rest stays as it is: the slices are still
+ * good, and the next call tries again. */
+void output_compact(struct output *output);
+
+/* Count messages in a gap, which is put on the list if it was empty, with a
+ * reference to its context; and take it off again. */
+void gap_add(struct gap_list *list, struct gap *gap, uint64_t messages,
+    uint64_t bytes, enum broker_gap_reason reason);
+void gap_remove(struct gap_list *list, struct gap *gap);
+
+#endif
