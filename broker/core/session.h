@@ -191,6 +191,9 @@ bool deliver_to(struct session *session, struct context *context,
     const struct output_run *slice);
 /* After delivering: disconnect those whose policy asked for it. */
 void deliver_done(struct core *core);
+
+/* ---- ack.c -------------------------------------------------------------- */
+
 /* Note an acknowledgement, merged with those before if it can be. */
 void ack_note(struct session *session, uint32_t first_id, uint32_t count,
     uint32_t matched, uint32_t refused);
