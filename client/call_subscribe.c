@@ -300,26 +300,6 @@ is_drained(struct broker_client *client, void *argument)
            subscriptions_count(&client->session.subscriptions) == 0;
 }
 
-/* UNSUBSCRIBE with DRAIN for everything that is not ending already. */
-static enum broker_status
-unsubscribe_all(struct broker_client *client)
-{
-    struct subscription *next;
-    for (struct subscription *s = client->session.subscriptions.first;
-         s != NULL; s = next) {
-        next = s->next;
-        if (s->is_replies || s->state >= SUBSCRIPTION_ENDING) {
-            continue;
-        }
-        enum broker_status status =
-            session_unsubscribe(&client->session, s->id, true, NULL, NULL);
-        if (status != BROKER_OK) {
-            return status;
-        }
-    }
-    return BROKER_OK;
-}
-
 static enum broker_status
 drain(struct broker_client *client, int timeout_ms)
 {
@@ -329,7 +309,8 @@ drain(struct broker_client *client, int timeout_ms)
     }
     bool was_open = client->session.state == SESSION_OPEN;
     uint64_t connects = client->session.stats.connects;
-    enum broker_status status = unsubscribe_all(client);
+    enum broker_status status =
+        session_unsubscribe_all(&client->session, false);
     if (status != BROKER_OK) {
         return status;
     }

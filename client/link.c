@@ -461,22 +461,25 @@ static void
 close_too_late(struct broker_client *client)
 {
     text_format(client->session.error_text,
-        "closing took too long: %zu messages are not acknowledged and %zu "
-        "bytes not written",
-        client->session.publishes.waiting,
-        session_unsent_bytes(&client->session));
+        "the broker did not answer while closing: %zu messages are not "
+        "acknowledged and %zu bytes not written",
+        client->session.publishes.waiting, client->session.log.unsent);
     link_finish(client, BROKER_E_TIMEOUT);
 }
 
-/* Say goodbye once everything is settled. What has no number is settled by a
- * PONG behind it. */
+/* Say goodbye once everything is settled: what has no number by a PONG behind
+ * it, and subscriptions by ending them, which brings what is queued for them.
+ * (With subscriptions left the broker would wait for replies to requests that
+ * nobody is interested in any more.) */
 static void
 settle_and_leave(struct broker_client *client)
 {
     struct session *session = &client->session;
     enum broker_status status = BROKER_OK;
     if (session_is_settled(session)) {
-        status = session_leave(session);
+        status = session->subscriptions.first == NULL
+                     ? session_leave(session)
+                     : session_unsubscribe_all(session, true);
     } else if (session->barriers == NULL) {
         status = session_barrier(session, false, NULL, NULL);
     }
@@ -490,6 +493,7 @@ static void
 step_closing(struct broker_client *client, uint64_t now_us)
 {
     struct session *session = &client->session;
+    client_set_state(client, BROKER_CLIENT_CLOSING, BROKER_OK, 0);
     if (now_us >= client->close_deadline_us) {
         close_too_late(client);
     } else if (session->state == SESSION_OPEN) {

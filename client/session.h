@@ -310,6 +310,11 @@ BROKER_MUST_CHECK enum broker_status session_unsubscribe(
     struct session *session, uint32_t id, bool drain,
     broker_client_unsubscribed_fn *callback, void *user);
 
+/* End everything that is not ending yet, with DRAIN; the inbox of requests too
+ * if `replies`. */
+BROKER_MUST_CHECK enum broker_status session_unsubscribe_all(
+    struct session *session, bool replies);
+
 BROKER_MUST_CHECK enum broker_status session_barrier(struct session *session,
     bool is_ping, session_ponged_fn *callback, void *user);
 

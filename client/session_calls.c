@@ -213,6 +213,34 @@ session_subscribe(struct session *session,
     return status;
 }
 
+/* The subscription is not ending yet. */
+static enum broker_status
+unsubscribe(
+    struct session *session, struct subscription *subscription, bool drain)
+{
+    if (session->state != SESSION_OPEN) {
+        subscription->state = SUBSCRIPTION_ENDED;
+        session->subscriptions.ended++;
+    } else {
+        struct broker_unsubscribe frame = {
+            .id = subscription->id,
+            .flags = drain ? BROKER_UNSUBSCRIBE_DRAIN : 0,
+        };
+        uint8_t bytes[BROKER_HEADER_BYTES];
+        size_t n;
+        enum broker_status status =
+            broker_unsubscribe_encode(&frame, bytes, sizeof bytes, &n);
+        assert(status == BROKER_OK);
+        status = session_append(session, bytes, n);
+        if (status != BROKER_OK) {
+            return status;
+        }
+        subscription->state = SUBSCRIPTION_ENDING;
+    }
+    atomic_store_explicit(&subscription->muted, !drain, memory_order_release);
+    return BROKER_OK;
+}
+
 enum broker_status
 session_unsubscribe(struct session *session, uint32_t id, bool drain,
     broker_client_unsubscribed_fn *callback, void *user)
@@ -224,26 +252,27 @@ session_unsubscribe(struct session *session, uint32_t id, bool drain,
         return refuse(
             session, BROKER_E_UNKNOWN_SUBSCRIPTION, "cannot unsubscribe");
     }
-    if (session->state == SESSION_OPEN) {
-        struct broker_unsubscribe frame = {
-            .id = id, .flags = drain ? BROKER_UNSUBSCRIBE_DRAIN : 0};
-        uint8_t bytes[BROKER_HEADER_BYTES];
-        size_t n;
-        enum broker_status status =
-            broker_unsubscribe_encode(&frame, bytes, sizeof bytes, &n);
-        assert(status == BROKER_OK);
-        status = session_append(session, bytes, n);
+    enum broker_status status = unsubscribe(session, subscription, drain);
+    if (status == BROKER_OK) {
+        subscription->on_unsubscribed = callback;
+        subscription->unsubscribed_user = user;
+    }
+    return status;
+}
+
+enum broker_status
+session_unsubscribe_all(struct session *session, bool replies)
+{
+    for (struct subscription *s = session->subscriptions.first; s != NULL;
+         s = s->next) {
+        if (s->state >= SUBSCRIPTION_ENDING || (s->is_replies && !replies)) {
+            continue;
+        }
+        enum broker_status status = unsubscribe(session, s, true);
         if (status != BROKER_OK) {
             return status;
         }
-        subscription->state = SUBSCRIPTION_ENDING;
-    } else {
-        subscription->state = SUBSCRIPTION_ENDED;
-        session->subscriptions.ended++;
     }
-    atomic_store_explicit(&subscription->muted, !drain, memory_order_release);
-    subscription->on_unsubscribed = callback;
-    subscription->unsubscribed_user = user;
     return BROKER_OK;
 }
 

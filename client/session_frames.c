@@ -459,8 +459,8 @@ handle_ping(struct session *session, const struct broker_frame *frame)
     if (session->state == SESSION_LEAVING) {
         return BROKER_OK; /* nothing is sent after GOAWAY */
     }
-    const size_t bytes_max =
-        session->config.buffer_bytes + BROKER_BODY_BYTES_MAX + PONG_BYTES_MAX;
+    const size_t bytes_max = session->config.buffer_bytes +
+                             session->config.max_body_bytes + PONG_BYTES_MAX;
     if (session->log.bytes > bytes_max) {
         return session_violation(session, BROKER_E_WRITE_TIMEOUT,
             "it asks for more answers than it reads");
