@@ -90,62 +90,60 @@ reader_left(const struct reader *r)
     return r->end - r->pos;
 }
 
-/* The next n bytes, or NULL and sticky failure. n is not 0. */
-static inline const uint8_t *
-reader_take(struct reader *r, size_t n)
+/* True, and *at is the next n bytes; or false, and failure sticks. */
+static inline bool
+reader_take(struct reader *r, size_t n, const uint8_t **at)
 {
-    const uint8_t *at;
-
     if (r->failed || n > r->end - r->pos) {
         r->failed = true;
-        return NULL;
+        return false;
     }
-    at = r->data + r->pos;
+    *at = r->data + r->pos;
     r->pos += n;
-    return at;
+    return true;
 }
 
 static inline uint8_t
 reader_u8(struct reader *r)
 {
-    const uint8_t *at = reader_take(r, 1);
+    const uint8_t *at;
 
-    return at != NULL ? *at : 0;
+    return reader_take(r, 1, &at) ? *at : 0;
 }
 
 static inline uint16_t
 reader_u16(struct reader *r)
 {
-    const uint8_t *at = reader_take(r, 2);
+    const uint8_t *at;
 
-    return at != NULL ? be16_get(at) : 0;
+    return reader_take(r, 2, &at) ? be16_get(at) : 0;
 }
 
 static inline uint32_t
 reader_u32(struct reader *r)
 {
-    const uint8_t *at = reader_take(r, 4);
+    const uint8_t *at;
 
-    return at != NULL ? be32_get(at) : 0;
+    return reader_take(r, 4, &at) ? be32_get(at) : 0;
 }
 
 static inline uint64_t
 reader_u64(struct reader *r)
 {
-    const uint8_t *at = reader_take(r, 8);
+    const uint8_t *at;
 
-    return at != NULL ? be64_get(at) : 0;
+    return reader_take(r, 8, &at) ? be64_get(at) : 0;
 }
 
-/* A view of the next n bytes. */
+/* A view of the next n bytes. Of none there is no view: an empty body may have
+ * no bytes to point at. */
 static inline struct broker_bytes
 reader_bytes(struct reader *r, size_t n)
 {
     struct broker_bytes view = {NULL, 0};
 
-    if (n != 0) {
-        view.data = reader_take(r, n);
-        view.len = view.data != NULL ? n : 0;
+    if (n != 0 && reader_take(r, n, &view.data)) {
+        view.len = n;
     }
     return view;
 }
@@ -161,9 +159,9 @@ reader_rest(struct reader *r)
 static inline void
 reader_copy(struct reader *r, uint8_t *dst, size_t n)
 {
-    const uint8_t *at = reader_take(r, n);
+    const uint8_t *at;
 
-    if (at != NULL) {
+    if (reader_take(r, n, &at)) {
         memcpy(dst, at, n);
     }
 }
@@ -172,10 +170,12 @@ reader_copy(struct reader *r, uint8_t *dst, size_t n)
 static inline void
 reader_zeros(struct reader *r, size_t n)
 {
-    const uint8_t *at = reader_take(r, n);
+    const uint8_t *at;
 
-    for (size_t i = 0; at != NULL && i < n; i++) {
-        r->failed |= at[i] != 0;
+    if (reader_take(r, n, &at)) {
+        for (size_t i = 0; i < n; i++) {
+            r->failed |= at[i] != 0;
+        }
     }
 }
 
@@ -195,27 +195,25 @@ writer_init(uint8_t *dst, size_t size)
     return w;
 }
 
-/* Room for the next n bytes, or NULL and sticky failure. n is not 0. */
-static inline uint8_t *
-writer_take(struct writer *w, size_t n)
+/* True, and *at is room for the next n bytes; or false, and failure sticks. */
+static inline bool
+writer_take(struct writer *w, size_t n, uint8_t **at)
 {
-    uint8_t *at;
-
     if (w->failed || n > w->end - w->pos) {
         w->failed = true;
-        return NULL;
+        return false;
     }
-    at = w->data + w->pos;
+    *at = w->data + w->pos;
     w->pos += n;
-    return at;
+    return true;
 }
 
 static inline void
 writer_u8(struct writer *w, uint8_t value)
 {
-    uint8_t *at = writer_take(w, 1);
+    uint8_t *at;
 
-    if (at != NULL) {
+    if (writer_take(w, 1, &at)) {
         *at = value;
     }
 }
@@ -223,9 +221,9 @@ writer_u8(struct writer *w, uint8_t value)
 static inline void
 writer_u16(struct writer *w, uint16_t value)
 {
-    uint8_t *at = writer_take(w, 2);
+    uint8_t *at;
 
-    if (at != NULL) {
+    if (writer_take(w, 2, &at)) {
         be16_put(at, value);
     }
 }
@@ -233,9 +231,9 @@ writer_u16(struct writer *w, uint16_t value)
 static inline void
 writer_u32(struct writer *w, uint32_t value)
 {
-    uint8_t *at = writer_take(w, 4);
+    uint8_t *at;
 
-    if (at != NULL) {
+    if (writer_take(w, 4, &at)) {
         be32_put(at, value);
     }
 }
@@ -243,19 +241,20 @@ writer_u32(struct writer *w, uint32_t value)
 static inline void
 writer_u64(struct writer *w, uint64_t value)
 {
-    uint8_t *at = writer_take(w, 8);
+    uint8_t *at;
 
-    if (at != NULL) {
+    if (writer_take(w, 8, &at)) {
         be64_put(at, value);
     }
 }
 
+/* src may be NULL if n is 0. */
 static inline void
 writer_bytes(struct writer *w, const uint8_t *src, size_t n)
 {
-    uint8_t *at = n != 0 ? writer_take(w, n) : NULL;
+    uint8_t *at;
 
-    if (at != NULL) {
+    if (n != 0 && writer_take(w, n, &at)) {
         memcpy(at, src, n);
     }
 }
@@ -269,9 +268,9 @@ writer_view(struct writer *w, struct broker_bytes view)
 static inline void
 writer_zeros(struct writer *w, size_t n)
 {
-    uint8_t *at = writer_take(w, n);
+    uint8_t *at;
 
-    if (at != NULL) {
+    if (writer_take(w, n, &at)) {
         memset(at, 0, n);
     }
 }
