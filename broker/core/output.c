@@ -118,15 +118,7 @@ drop_in_place(struct output *output, uint32_t i)
     struct segment *before = output_at(output, i - 1);
     output->dropped += segment->messages;
     context_enter_dropped(segment->context, segment->messages, DROP_OVERFLOW);
-    struct segment *after =
-        i + 1 < output->count ? output_at(output, i + 1) : NULL;
-    bool shares_after = after != NULL && after->block == segment->block;
-    if (before->block != segment->block) {
-        output->pinned_bytes -= segment_pins(segment, after);
-    } else if (shares_after) {
-        /* It stood between two that now count on their own. */
-        output->pinned_bytes += segment->block->capacity;
-    }
+    output_unpin(output, i);
     output->bytes -= segment->bytes;
     output->messages -= segment->messages;
     block_unref(segment->block);
@@ -198,8 +190,7 @@ push_run(struct output *output, struct context *context,
         .data = run->data,
         .bytes = run->bytes,
         .messages = run->messages};
-    output->pinned_bytes += segment_pins(segment,
-        output->count > 1 ? output_at(output, output->count - 2) : NULL);
+    output_pin(output, segment);
     return true;
 }
 
@@ -242,6 +233,11 @@ output_append(struct output *output, struct context *context,
     context_enter_queued(context, run->messages);
     if (output->pinned_bytes > output->bytes * 4 + PINNED_SLACK) {
         output_compact(output);
+        if (output->pinned_bytes > output->bytes * 2 + PINNED_SLACK / 2) {
+            /* What was compacted before has become wasteful since. */
+            output->settled = 0;
+            output_compact(output);
+        }
     }
     return OUTPUT_QUEUED;
 }

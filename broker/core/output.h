@@ -43,6 +43,7 @@ struct segment {
     uint64_t bytes;
     uint64_t messages; /* 0 in a gap: it was taken together with another */
     enum broker_gap_reason reason; /* of a gap */
+    bool pins;                     /* bears its block in pinned_bytes */
 };
 
 struct output {
@@ -55,8 +56,9 @@ struct output {
     uint64_t bytes;   /* queued in the data lane, with what a segment costs */
     uint64_t messages;
     uint64_t pinned_bytes; /* capacity of the blocks that segments keep */
-    uint64_t max_bytes;    /* of `bytes` */
-    uint64_t delivered;    /* messages, each once however many matched */
+    const struct block *last_block; /* of the last message, if known */
+    uint64_t max_bytes;             /* of `bytes` */
+    uint64_t delivered; /* messages, each once however many matched */
     uint64_t dropped;
     struct gap_list leading, trailing;
     struct context *wire_context; /* of the last CONTEXT sent; a reference */

@@ -37,6 +37,7 @@ output_free_ring_if_empty(struct output *output)
         free(output->ring);
         output->ring = NULL;
         output->head = output->capacity = 0;
+        output->last_block = NULL;
         output->kept = output->settled = output->holes = 0;
     }
 }
@@ -51,26 +52,54 @@ output_push(struct output *output)
     return output_at(output, output->count++);
 }
 
-uint64_t
-segment_pins(const struct segment *segment, const struct segment *neighbour)
+/* The first message behind the i-th segment, or NULL. */
+static struct segment *
+message_after(const struct output *output, uint32_t i)
 {
-    if (segment_is_gap(segment) ||
-        (neighbour != NULL && neighbour->block == segment->block)) {
-        return 0;
+    while (++i < output->count) {
+        if (!segment_is_gap(output_at(output, i))) {
+            return output_at(output, i);
+        }
     }
-    return segment->block->capacity;
+    return NULL;
+}
+
+void
+output_pin(struct output *output, struct segment *segment)
+{
+    segment->pins = segment->block != output->last_block;
+    output->pinned_bytes += segment->pins ? segment->block->capacity : 0;
+    output->last_block = segment->block;
+}
+
+void
+output_unpin(struct output *output, uint32_t i)
+{
+    struct segment *segment = output_at(output, i);
+    struct segment *next = message_after(output, i);
+    if (next == NULL) {
+        output->last_block = NULL;
+    }
+    if (!segment->pins) {
+        return;
+    }
+    segment->pins = false;
+    if (next != NULL && next->block == segment->block && !next->pins) {
+        next->pins = true;
+    } else {
+        output->pinned_bytes -= segment->block->capacity;
+    }
 }
 
 void
 output_pop(struct output *output)
 {
     struct segment *segment = output_at(output, 0);
-    output->pinned_bytes -=
-        segment_pins(segment, output->count > 1 ? output_at(output, 1) : NULL);
     output->bytes -= sizeof *segment;
     if (segment_is_gap(segment)) {
         output->holes -= segment->messages == 0 ? 1 : 0;
     } else {
+        output_unpin(output, 0);
         output->bytes -= segment->bytes;
         output->messages -= segment->messages;
         block_unref(segment->block);
@@ -85,9 +114,11 @@ void
 output_count_pinned(struct output *output)
 {
     output->pinned_bytes = 0;
+    output->last_block = NULL;
     for (uint32_t i = 0; i < output->count; i++) {
-        output->pinned_bytes += segment_pins(output_at(output, i),
-            i + 1 < output->count ? output_at(output, i + 1) : NULL);
+        if (!segment_is_gap(output_at(output, i))) {
+            output_pin(output, output_at(output, i));
+        }
     }
 }
 

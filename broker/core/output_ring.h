@@ -34,10 +34,11 @@ void output_pop(struct output *output);
 /* A connection with nothing to send holds no ring. */
 void output_free_ring_if_empty(struct output *output);
 
-/* What a segment adds to pinned_bytes beside this neighbour (or NULL). Blocks
- * are counted once for neighbours that share one. */
-uint64_t segment_pins(
-    const struct segment *segment, const struct segment *neighbour);
+/* A message segment at the end has got its block, or the i-th is to let go of
+ * it. A block counts once in pinned_bytes for messages behind each other that
+ * share it, whatever gaps stand between them: one of them bears it. */
+void output_pin(struct output *output, struct segment *segment);
+void output_unpin(struct output *output, uint32_t i);
 /* Count pinned_bytes anew, after the ring was changed in the middle. */
 void output_count_pinned(struct output *output);
 
