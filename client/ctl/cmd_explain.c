@@ -39,7 +39,7 @@ class_text(enum broker_error_class error_class)
     case BROKER_CLASS_NONE:
         break;
     }
-    return "none";
+    return "none: no error, or reserved for a later version";
 }
 
 static void

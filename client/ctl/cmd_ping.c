@@ -30,10 +30,9 @@ static const struct ping_settings defaults = {
 static const struct option_spec options[] = {
     {"count", 'n', OPTION_COUNT, "N", "how many (5)",
         offsetof(struct ping_settings, count), NULL},
-    {"interval", 'i', OPTION_DURATION, "DURATION",
-        "time from one to the next (1s)",
+    {"interval", 'i', OPTION_DURATION, "TIME", "time from one to the next (1s)",
         offsetof(struct ping_settings, interval_ns), NULL},
-    {"timeout", 't', OPTION_DURATION, "DURATION",
+    {"timeout", 't', OPTION_DURATION, "TIME",
         "longest wait for one answer (5s; 0: no limit)",
         offsetof(struct ping_settings, timeout_ns), NULL},
     {0},

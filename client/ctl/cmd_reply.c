@@ -45,7 +45,7 @@ static const struct option_spec options[] = {
     {"exec", 'e', OPTION_REST, "COMMAND...",
         "run it for each request; must come last",
         offsetof(struct reply_settings, exec), NULL},
-    {"exec-timeout", 0, OPTION_DURATION, "DURATION",
+    {"exec-timeout", 0, OPTION_DURATION, "TIME",
         "kill a command after this time (30s; 0: never)",
         offsetof(struct reply_settings, exec_timeout_ns), NULL},
     {"jobs", 'j', OPTION_COUNT, "N", "run up to N commands at once (1)",
@@ -57,7 +57,7 @@ static const struct option_spec options[] = {
         offsetof(struct reply_settings, count), NULL},
     {"no-reconnect", 0, OPTION_FLAG, NULL, "end when the connection is lost",
         offsetof(struct reply_settings, no_reconnect), NULL},
-    {"connect-timeout", 0, OPTION_DURATION, "DURATION",
+    {"connect-timeout", 0, OPTION_DURATION, "TIME",
         "time for the first connection (5s)",
         offsetof(struct reply_settings, connect_timeout_ns), NULL},
     {0},
@@ -99,7 +99,7 @@ published_cb(struct broker_client *client,
 
     (void)client;
     if (published->status != BROKER_OK) {
-        say("an answer was refused: %s",
+        say("an answer: %s",
             link_text(published->status, published->text, text, sizeof text));
         replier->refused = true;
         replier->refusal = published->status;
@@ -565,11 +565,12 @@ const struct command cmd_reply = {
         "The command gets the request on its standard input and its topic in "
         "the\n"
         "environment variable BROKER_TOPIC; what it prints is the answer. If "
-        "it fails, the\n"
-        "answer carries the header \"error\" that says why. After SIGINT or "
-        "SIGTERM no new\n"
-        "requests are taken; those that are here are answered, and the exit "
-        "code is 0.\n",
+        "it fails,\n"
+        "the answer carries the header \"error\" that says why. After SIGINT "
+        "or SIGTERM\n"
+        "no new requests are taken; those that are here are answered, and the "
+        "exit code\n"
+        "is 0.\n",
     .min_arguments = 1,
     .max_arguments = 2,
     .options = options,

@@ -43,7 +43,7 @@ static const struct option_spec options[] = {
         offsetof(struct req_settings, headers), NULL},
     {"count", 'n', OPTION_COUNT, "N", "wait for N answers (1)",
         offsetof(struct req_settings, count), NULL},
-    {"timeout", 't', OPTION_DURATION, "DURATION",
+    {"timeout", 't', OPTION_DURATION, "TIME",
         "longest wait for the answers (5s; 0: no limit)",
         offsetof(struct req_settings, timeout_ns), NULL},
     PRINTER_OPTIONS(req_settings, printer),
@@ -122,7 +122,7 @@ published_cb(struct broker_client *client,
             "%s TEXT",
             req->topic, req->topic);
     } else {
-        say("the request to %s was refused: %s", req->topic,
+        say("request to %s: %s", req->topic,
             link_text(published->status, published->text, text, sizeof text));
     }
 }
@@ -237,7 +237,7 @@ connect_and_ask(struct req *req)
         return code;
     }
     code = exchange(req);
-    link_drop(&req->link);
+    link_leave(&req->link);
     return code;
 }
 

@@ -36,7 +36,7 @@ static const struct stats_settings defaults = {
 static const struct option_spec options[] = {
     {"json", 'j', OPTION_FLAG, NULL, "print the JSON that the broker sent",
         offsetof(struct stats_settings, json), NULL},
-    {"timeout", 't', OPTION_DURATION, "DURATION",
+    {"timeout", 't', OPTION_DURATION, "TIME",
         "longest wait for the broker (5s; 0: no limit)",
         offsetof(struct stats_settings, timeout_ns), NULL},
     {0},
@@ -288,7 +288,7 @@ run(const struct invocation *invocation)
         code = show(&stats, answer);
         json_decref(answer);
     }
-    link_drop(&stats.link);
+    link_leave(&stats.link);
     return code;
 }
 

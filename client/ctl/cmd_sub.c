@@ -53,8 +53,7 @@ static const struct option_spec options[] = {
     PRINTER_OPTIONS(sub_settings, printer),
     {"count", 'n', OPTION_COUNT, "N", "end after N messages",
         offsetof(struct sub_settings, count), NULL},
-    {"timeout", 't', OPTION_DURATION, "DURATION",
-        "end after this time (5s, 250ms)",
+    {"timeout", 't', OPTION_DURATION, "TIME", "end after this time (5s, 250ms)",
         offsetof(struct sub_settings, timeout_ns), NULL},
     {"group", 'g', OPTION_TEXT, "NAME",
         "share the messages with this queue group",
@@ -66,7 +65,7 @@ static const struct option_spec options[] = {
         offsetof(struct sub_settings, no_retained), NULL},
     {"no-reconnect", 0, OPTION_FLAG, NULL, "end when the connection is lost",
         offsetof(struct sub_settings, no_reconnect), NULL},
-    {"connect-timeout", 0, OPTION_DURATION, "DURATION",
+    {"connect-timeout", 0, OPTION_DURATION, "TIME",
         "time for the first connection (5s)",
         offsetof(struct sub_settings, connect_timeout_ns), NULL},
     {"ready-fd", 0, OPTION_COUNT, "FD",
@@ -371,6 +370,22 @@ leave(struct subscriber *subscriber)
                : CTL_EXIT_OK;
 }
 
+/* Who was asked to end does not wait for ever for a reader that does not
+ * read. */
+static enum ctl_exit
+finish_output(struct out *out)
+{
+    if (!signals_stop_wanted() ||
+        out_flush_within(out, (int)duration_to_ms(LEAVE_NS))) {
+        return CTL_EXIT_OK;
+    }
+    say("sub: %zu bytes were not read by whoever reads the output, and are "
+        "lost",
+        out_pending(out));
+    out_fail(out, EPIPE);
+    return CTL_EXIT_OUTPUT;
+}
+
 /* What the messages themselves say, if nothing else went wrong. */
 static enum ctl_exit
 verdict(const struct subscriber *subscriber)
@@ -407,6 +422,9 @@ run_connected(struct subscriber *subscriber)
         code = leave(subscriber);
     }
     link_drop(&subscriber->link);
+    if (code == CTL_EXIT_OK) {
+        code = finish_output(subscriber->invocation->out);
+    }
     return code != CTL_EXIT_OK ? code : verdict(subscriber);
 }
 

@@ -15,7 +15,8 @@
 #include "duration.h"
 #include "say.h"
 
-#define LINK_OTHERS_MAX 64
+#define LINK_OTHERS_MAX  64
+#define LEAVE_QUICKLY_MS 500
 
 uint64_t
 link_now_ns(void)
@@ -270,8 +271,8 @@ link_open(struct link *link, const struct invocation *invocation,
     if (code != CTL_EXIT_OK) {
         return code;
     }
-    status = broker_client_connect_wait(
-        link->client, timeout_ms_of(options->timeout_ns));
+    /* Ends by itself: one attempt, with a time limit for each address. */
+    status = broker_client_connect_wait(link->client, -1);
     if (status == BROKER_OK) {
         return CTL_EXIT_OK;
     }
@@ -293,6 +294,14 @@ link_close(struct link *link, uint64_t timeout_ns)
     }
     link_drop(link);
     return code;
+}
+
+void
+link_leave(struct link *link)
+{
+    link->leaving = true;
+    (void)broker_client_close(link->client, LEAVE_QUICKLY_MS);
+    link_drop(link);
 }
 
 void

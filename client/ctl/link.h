@@ -50,6 +50,11 @@ enum ctl_exit link_open(struct link *link, const struct invocation *invocation,
  * client. Says what went wrong. */
 enum ctl_exit link_close(struct link *link, uint64_t timeout_ns);
 
+/* The same for commands whose work is done or has failed: whatever the broker
+ * says to it, and it has little time to, nobody needs to know. Without it the
+ * broker would wait for answers to our requests for a while. */
+void link_leave(struct link *link);
+
 /* Free the client without ceremony. */
 void link_drop(struct link *link);
 

@@ -193,6 +193,34 @@ message_write_json(struct out *out, const struct broker_message *message)
     write_object(out, object, whole);
 }
 
+/* A word that programs can compare, unlike the library's sentence. */
+static const char *
+gap_word(unsigned reason)
+{
+    static const struct {
+        unsigned reason;
+        const char *word;
+    } words[] = {
+        {BROKER_GAP_OVERFLOW, "overflow"},
+        {BROKER_GAP_TOO_LARGE, "too_large"},
+        {BROKER_GAP_MEMORY, "memory"},
+        {BROKER_GAP_EXPIRED, "expired"},
+        {BROKER_GAP_TRIMMED, "trimmed"},
+        {BROKER_GAP_PERMISSION, "permission"},
+        {BROKER_GAP_CONFLATED, "conflated"},
+        {BROKER_CLIENT_GAP_CONNECTION, "connection"},
+        {BROKER_CLIENT_GAP_INBOX, "inbox"},
+        {BROKER_CLIENT_GAP_UNREADABLE, "unreadable"},
+    };
+
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (words[i].reason == reason) {
+            return words[i].word;
+        }
+    }
+    return "lost";
+}
+
 void
 message_write_gap_json(struct out *out, const struct broker_client_gap *gap,
     const char *const *filters)
@@ -208,8 +236,7 @@ message_write_gap_json(struct out *out, const struct broker_client_gap *gap,
                 gap->count > 0 ? json_integer((json_int_t)gap->count)
                                : json_null()) &&
             set(object, "bytes", json_integer((json_int_t)gap->bytes)) &&
-            set(object, "reason",
-                json_string(broker_client_gap_text(gap->reason))) &&
+            set(object, "reason", json_string(gap_word(gap->reason))) &&
             set(object, "filters", list) && whole;
     write_object(out, object, whole);
 }

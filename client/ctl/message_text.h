@@ -16,7 +16,7 @@
 void message_write_json(struct out *out, const struct broker_message *message);
 
 /* A JSON object without a line break: "gap" (messages, or null if that is not
- * known), "bytes", "reason", "filters". filters[i] belongs to
+ * known), "bytes", "reason" (one word), "filters". filters[i] belongs to
  * gap->subscriptions[i]. */
 void message_write_gap_json(struct out *out,
     const struct broker_client_gap *gap, const char *const *filters);

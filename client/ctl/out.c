@@ -141,8 +141,8 @@ out_rewind(struct out *out)
     }
 }
 
-/* Is it writable within timeout_ms? A descriptor in error is: write() will say
- * which error. */
+/* Is it writable within timeout_ms (-1: no limit)? A descriptor in error is:
+ * write() will say which error. */
 static bool
 out_ready(const struct out *out, int timeout_ms)
 {
@@ -154,7 +154,7 @@ out_ready(const struct out *out, int timeout_ms)
     }
     do {
         n = poll(&poll_fd, 1, timeout_ms);
-    } while (n < 0 && errno == EINTR && timeout_ms < 0);
+    } while (n < 0 && errno == EINTR && timeout_ms != 0);
     return n > 0;
 }
 
@@ -171,7 +171,7 @@ out_step(struct out *out, int timeout_ms)
     n = write(out->fd, out->data + out->start, len < most ? len : most);
     if (n < 0) {
         if (errno == EAGAIN || errno == EINTR) {
-            return timeout_ms < 0;
+            return timeout_ms != 0;
         }
         out_fail(out, errno);
         return true;
@@ -202,6 +202,12 @@ void
 out_flush(struct out *out)
 {
     (void)out_push(out, -1);
+}
+
+bool
+out_flush_within(struct out *out, int timeout_ms)
+{
+    return out_push(out, timeout_ms);
 }
 
 int

@@ -56,6 +56,10 @@ bool out_drain(struct out *out);
 /* Write everything, waiting as long as it takes. */
 void out_flush(struct out *out);
 
+/* The same, but wait at most timeout_ms for the reader to take something.
+ * False: it did not, and bytes are left. */
+bool out_flush_within(struct out *out, int timeout_ms);
+
 /* The errno of the failure that ended the output, or 0. EPIPE means that the
  * reader has gone, which is no error for a filter. */
 int out_failed(const struct out *out);

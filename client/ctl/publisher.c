@@ -19,7 +19,7 @@ say_refusal(const struct publisher *publisher,
     if (publisher->refused > PUBLISHER_SAID_MAX) {
         return;
     }
-    say("message %" PRIu64 " was refused: %s%s", publisher->settled,
+    say("message %" PRIu64 ": %s%s", publisher->settled,
         link_text(published->status, published->text, text, sizeof text),
         publisher->refused == PUBLISHER_SAID_MAX
             ? " (further refusals are only counted)"

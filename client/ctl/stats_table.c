@@ -13,6 +13,29 @@
 #define COLUMNS_MAX 64
 #define CELL_MAX    512
 
+/* What in an object of counters is not zero: "overflow 3, memory 1". */
+static const char *
+counters_text(const json_t *object, char dst[CELL_MAX])
+{
+    size_t used = 0;
+    const char *key;
+    json_t *value;
+
+    (void)snprintf(dst, CELL_MAX, "-");
+    /* The iterator wants a writable object but does not write. */
+    json_object_foreach((json_t *)object, key, value)
+    {
+        if (json_integer_value(value) != 0 && used < CELL_MAX) {
+            const int n = snprintf(dst + used, CELL_MAX - used,
+                "%s%s %" JSON_INTEGER_FORMAT, used > 0 ? ", " : "", key,
+                json_integer_value(value));
+
+            used += n > 0 ? (size_t)n : 0;
+        }
+    }
+    return dst;
+}
+
 /* A JSON value as a cell. Numbers are not shortened: exact ones can be
  * compared, rounded ones cannot. */
 static const char *
@@ -27,6 +50,8 @@ cell_text(const json_t *value, char dst[CELL_MAX])
         (void)snprintf(
             dst, CELL_MAX, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
         return dst;
+    case JSON_OBJECT:
+        return counters_text(value, dst);
     case JSON_NULL:
         return "-";
     default:
@@ -62,7 +87,6 @@ add_members(struct table *table, const json_t *object, const char *prefix)
     const char *key;
     json_t *value;
 
-    /* The iterator wants a writable object but does not write. */
     json_object_foreach((json_t *)object, key, value)
     {
         char name[CELL_MAX];

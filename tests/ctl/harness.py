@@ -24,6 +24,9 @@ OK, FAILED, GAP, TIMEOUT, NO_SUBSCRIBERS, QUEUE_REFUSED = range(6)
 COMMAND, UNBALANCED = 6, 7
 USAGE, DATA, NO_INPUT, UNAVAILABLE, OUTPUT = 64, 65, 66, 69, 74
 
+# Options of a broker whose queues overflow soon.
+SMALL_QUEUES = {"max_body_bytes": 65536, "max_output_bytes": 131072}
+
 
 def environment(**changes):
     """The environment for brokerctl: nothing of the tester's own settings."""
@@ -145,7 +148,11 @@ class Broker:
         for name, value in options.items():
             command.append("--%s=%s" % (name, value))
         self.process = Process(command)
-        self.process.expect_out(b"\n")
+        try:
+            self.process.expect_out(b"\n")
+        except AssertionError:
+            self.process.end()
+            raise
         words = self.process.stdout.bytes().decode().split()
         if words[:2] != ["brokerd", "ready"]:
             raise AssertionError("not a readiness line: %r" % words)

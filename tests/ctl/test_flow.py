@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import re
-import resource
 import signal
 import subprocess
 import unittest
@@ -83,10 +82,17 @@ class Lines(harness.CtlTest):
                      "a sanitizer's memory says nothing")
     def test_memory_is_bounded(self):
         server = self.broker().tcp
-        path = self.numbers(3 * MILLION)
-        self.pub_lines(server, path)
-        used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-        self.assertLess(used, 200 * 1024)
+        pub = self.start("pub", "-s", server, "n", "--lines", "--timeout",
+                         "60s", stdin=subprocess.PIPE)
+        block = b"".join(b"%d\n" % i for i in range(100000))
+        for _ in range(30):
+            pub.stdin.write(block)
+        with open("/proc/%d/status" % pub.process.pid,
+                  encoding="ascii") as file:
+            peak = re.search(r"VmHWM:\s+(\d+) kB", file.read())
+        pub.stdin.close()
+        self.assertEqual(pub.wait(), harness.OK)
+        self.assertLess(int(peak.group(1)), 100 * 1024)
 
     def test_a_stopped_subscriber(self):
         """What a stopped sub does not get is counted: the sum is exact."""
@@ -113,7 +119,7 @@ class Lines(harness.CtlTest):
         self.assertIn(code, (harness.OK, harness.QUEUE_REFUSED))
 
     def test_gaps_as_json_and_in_the_exit_code(self):
-        server = self.broker(max_output_bytes=131072).tcp
+        server = self.broker(**harness.SMALL_QUEUES).tcp
         sub = self.subscriber(server, "n", "m", "--json")
         sub.signal(signal.SIGSTOP)
         self.ctl("pub", "-s", server, "n", "x" * 20000, "--count", "1000")
@@ -133,7 +139,7 @@ class Lines(harness.CtlTest):
         self.assertEqual(missing(sub.error_text()), total)
 
     def test_disconnect_policy(self):
-        server = self.broker(max_output_bytes=131072).tcp
+        server = self.broker(**harness.SMALL_QUEUES).tcp
         sub = self.subscriber(server, "n", "--overflow", "disconnect",
                               "--no-reconnect")
         sub.signal(signal.SIGSTOP)
@@ -215,7 +221,7 @@ class Readers(harness.CtlTest):
         self.assertEqual(len(got), 30000000)
         self.assertEqual(sub.wait(), harness.OK, sub.error_text())
 
-    def test_signal_while_the_reader_rests(self):
+    def signalled_with_full_pipe(self):
         reading, writing = os.pipe()
         sub = self.start("sub", "-v", "-s", self.server, "t", stdout=writing)
         os.close(writing)
@@ -223,7 +229,23 @@ class Readers(harness.CtlTest):
         self.expect(harness.OK, "pub", "-s", self.server, "t", "x" * 9999,
                     "--count", "3000")
         sub.signal(signal.SIGINT)
-        sub.signal(signal.SIGTERM)
+        sub.expect_error("unsubscribed t: matched 3000,")
+        return sub, reading
+
+    def test_a_signal_gives_the_reader_time(self):
+        sub, reading = self.signalled_with_full_pipe()
+        with os.fdopen(reading, "rb") as file:
+            self.assertEqual(len(file.read()), 30000000)
+        self.assertEqual(sub.wait(), harness.OK)
+
+    def test_a_signal_does_not_wait_for_ever(self):
+        sub, reading = self.signalled_with_full_pipe()
+        self.assertEqual(sub.wait(), harness.OUTPUT)
+        self.assertRegex(sub.error_text(), r"\d+ bytes were not read by")
+        os.close(reading)
+
+    def test_a_second_signal_ends_it_at_once(self):
+        sub, reading = self.signalled_with_full_pipe()
         sub.signal(signal.SIGINT)
         self.assertEqual(sub.wait(), -signal.SIGINT)
         os.close(reading)

@@ -223,7 +223,8 @@ Test(stats, rows_and_books)
 {
     json_t *list =
         json("[{\"id\":1,\"filter\":\"a\",\"matched\":5,\"delivered\":3,"
-             "\"queued\":1,\"dropped\":1},{\"id\":22,\"filter\":\"b/#\","
+             "\"queued\":1,\"dropped\":1,\"why\":{\"a\":0,\"b\":1}},{\"id\":22,"
+             "\"filter\":\"b/#\","
              "\"matched\":5,\"delivered\":3,\"queued\":1,\"dropped\":0,"
              "\"more\":9}]");
     struct out out;
@@ -233,9 +234,10 @@ Test(stats, rows_and_books)
     out_init(&out, -1);
     cr_assert(stats_table_rows(&out, list));
     expect_out(&out,
-        "id  filter  matched  delivered  queued  dropped  more  balance\n"
-        " 1  a             5          3       1        1     -  ok\n"
-        "22  b/#           5          3       1        0     9  off by 1\n");
+        "id  filter  matched  delivered  queued  dropped  why  more  balance\n"
+        " 1  a             5          3       1        1  b 1     -  ok\n"
+        "22  b/#           5          3       1        0  -       9  off by "
+        "1\n");
     out_fini(&out);
     json_decref(list);
 }
