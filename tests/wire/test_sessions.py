@@ -186,5 +186,34 @@ class Sessions(BrokerTest):
         self.assertEqual(self.publisher().welcome.last_publish, 1000)
 
 
+class BoundedMemory(BrokerTest):
+    options = {"max_sessions": 10}
+
+    def test_the_oldest_sessions_are_forgotten(self):
+        """In bounded number (5.3): at least the newest are remembered, and
+        the oldest are not."""
+        sessions = [os.urandom(16) for _ in range(40)]
+        for session in sessions:
+            publisher = self.connect(session=session)
+            publisher.publish("t")
+            publisher.close()
+        last = [self.connect(session=session).welcome.last_publish
+                for session in reversed(sessions)]
+        self.assertEqual(last[:5], [1] * 5)
+        self.assertEqual(last[-5:], [0] * 5)
+        self.assertLessEqual(sum(last), 11)
+
+    def test_connected_sessions_are_not_forgotten(self):
+        session = os.urandom(16)
+        stays = self.connect(session=session)
+        stays.publish("t")
+        for _ in range(40):
+            other = self.connect()
+            other.publish("t")
+            other.close()
+        stays.send(codec.Publish(id=1, topic=b"t", flags=codec.RETRY))
+        self.assertEqual(stays.next_event().flags, codec.DUPLICATE)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -175,6 +175,78 @@ class Stalled(BrokerTest):
         wait_until(lambda: publisher.publish("other").matched == 0)
 
 
+class MemoryCap(BrokerTest):
+    """The cap on everything together, when each one keeps to its own."""
+
+    options = {"max_output_bytes": 16 * MIB, "max_memory_bytes": 64 * MIB,
+               "max_body_bytes": MIB, "heartbeat_ms": 300000}
+
+    def test_thirty_queues_of_their_own(self):
+        """Each topic has a stalled subscriber of its own, so nothing is
+        shared: 30 times 16 MiB are wanted, 64 MiB are there."""
+        stalled = []
+        for n in range(30):
+            connection = self.connect(self.broker.unix)
+            ledger = Ledger(connection.subscribe("t/%d" % n).id)
+            stalled.append((connection, ledger))
+        publisher, healthy = self.connect(), self.connect()
+        alive = Ledger(healthy.subscribe("alive").id)
+        before = self.broker.rss_bytes()
+        each, peak, refused = 10000, 0, [0] * 30
+        for start in range(0, each, 500):
+            for n in range(30):
+                payloads = numbered(500, 2000, start)
+                for error, answer in self.publish(publisher, "t/%d" % n,
+                                                  payloads):
+                    refused[n] += error
+                    del answer
+            peak = max(peak, self.broker.rss_bytes())
+        if MEMORY_IS_MEASURABLE:
+            self.assertLess(peak - before, 64 * MIB + 32 * MIB)
+        lost = 0
+        for n, (connection, ledger) in enumerate(stalled):
+            total = each - refused[n]
+            received = missing = 0
+            last = -1
+            while received + missing < total:
+                event = connection.next_event()
+                if isinstance(event, codec.Gap):
+                    missing += event.count
+                elif not isinstance(event, codec.Notice):
+                    number = payload_number(event.payload)
+                    self.assertGreater(number, last)
+                    last = number
+                    received += 1
+            self.assertEqual(received + missing, total)
+            lost += missing + refused[n]
+            self.assertEqual(connection.unsubscribe(
+                ledger.subscription).matched, total)
+        self.assertGreater(lost, 0)
+        # Afterwards there is room again.
+        publish_bulk(publisher, "alive", numbered(100, 2000))
+        alive.read(healthy, 100)
+        self.assertEqual(alive.missing, 0)
+
+    def publish(self, connection, topic, payloads):
+        """(1 if refused by an ERROR MEMORY else 0, answer) of each."""
+        first = connection.last_number + 1
+        connection.last_number += len(payloads)
+        connection.send_bytes(b"".join(
+            codec.Publish(id=first + i, topic=topic.encode(),
+                          payload=payload).encode()
+            for i, payload in enumerate(payloads)))
+        settled = 0
+        while settled < len(payloads):
+            answer = connection.next_event()
+            if isinstance(answer, codec.Error):
+                self.assertEqual(answer.name, "MEMORY")
+                settled += 1
+                yield 1, answer
+            else:
+                settled += answer.count
+                yield 0, answer
+
+
 class BulkReader:
     """Counts equal-sized numbered messages quickly, and their order."""
 
