@@ -23,7 +23,7 @@
 #include "signals.h"
 
 #define OUT_HIGH_BYTES 8388608u
-/* The time for leaving: unsubscribing and the half-close. */
+/* The time for leaving: unsubscribing, the half-close, and the last output. */
 #define LEAVE_NS UINT64_C(5000000000)
 
 struct sub_settings {
@@ -92,7 +92,8 @@ struct subscriber {
     size_t unanswered;     /* SUBSCRIBE or UNSUBSCRIBE without an answer */
     enum ctl_exit refused; /* a subscription was refused */
     bool gap;
-    uint64_t deadline_ns;
+    bool gave_up;         /* leaving took too long */
+    uint64_t deadline_ns; /* of --timeout */
 };
 
 /* ---- what the library calls -------------------------------------------------- */
@@ -342,15 +343,41 @@ subscribe_all(struct subscriber *subscriber)
     return code;
 }
 
+/* Let arrive what the broker still has for us. True when it has arrived; false
+ * if nothing moved for LEAVE_NS, neither in nor out, or the connection is
+ * gone. */
+static bool
+drain_subscriptions(struct subscriber *subscriber)
+{
+    const struct out *out = subscriber->invocation->out;
+    uint64_t deadline_ns = link_deadline_ns(LEAVE_NS);
+
+    while (subscriber->unanswered > 0) {
+        const uint64_t count = subscriber->printer.count;
+        const size_t pending = out_pending(out);
+
+        if (turn(subscriber, deadline_ns) != BROKER_OK ||
+            subscriber->link.lost_ns != 0 || link_left_ms(deadline_ns) == 0) {
+            return false;
+        }
+        if (subscriber->printer.count != count || out_pending(out) != pending) {
+            deadline_ns = link_deadline_ns(LEAVE_NS);
+        }
+    }
+    return true;
+}
+
 /* End the subscriptions, with what the broker still has for them unless we have
- * enough, and leave. Nobody waits longer than LEAVE_NS for it. */
+ * enough, and leave. */
 static enum ctl_exit
 leave(struct subscriber *subscriber)
 {
     const bool drain =
         !has_enough(subscriber) && out_failed(subscriber->invocation->out) == 0;
-    const uint64_t deadline_ns = link_deadline_ns(LEAVE_NS);
 
+    if (subscriber->link.verbose) {
+        say("leaving");
+    }
     subscriber->link.leaving = true;
     for (size_t i = 0; i < subscriber->filter_count; i++) {
         struct sub_filter *filter = &subscriber->filters[i];
@@ -361,22 +388,26 @@ leave(struct subscriber *subscriber)
             subscriber->unanswered++;
         }
     }
-    while (subscriber->unanswered > 0 && subscriber->link.lost_ns == 0 &&
-           link_left_ms(deadline_ns) != 0 &&
-           turn(subscriber, deadline_ns) == BROKER_OK) {
+    if (drain_subscriptions(subscriber)) {
+        return link_close(&subscriber->link, LEAVE_NS);
     }
-    return subscriber->link.lost_ns == 0
-               ? link_close(&subscriber->link, LEAVE_NS)
-               : CTL_EXIT_OK;
+    if (drain) {
+        say("gap: messages may be missing (the end did not come in time)");
+        subscriber->gap = subscriber->gave_up = true;
+    }
+    return CTL_EXIT_OK;
 }
 
 /* Who was asked to end does not wait for ever for a reader that does not
  * read. */
 static enum ctl_exit
-finish_output(struct out *out)
+finish_output(const struct subscriber *subscriber)
 {
-    if (!signals_stop_wanted() ||
-        out_flush_within(out, (int)duration_to_ms(LEAVE_NS))) {
+    struct out *out = subscriber->invocation->out;
+    const int timeout_ms =
+        subscriber->gave_up ? 0 : (int)duration_to_ms(LEAVE_NS);
+
+    if (!signals_stop_wanted() || out_flush_within(out, timeout_ms)) {
         return CTL_EXIT_OK;
     }
     say("sub: %zu bytes were not read by whoever reads the output, and are "
@@ -423,7 +454,7 @@ run_connected(struct subscriber *subscriber)
     }
     link_drop(&subscriber->link);
     if (code == CTL_EXIT_OK) {
-        code = finish_output(subscriber->invocation->out);
+        code = finish_output(subscriber);
     }
     return code != CTL_EXIT_OK ? code : verdict(subscriber);
 }

@@ -175,7 +175,7 @@ class Readers(harness.CtlTest):
         self.assertEqual(os.read(reading, 10), b"m\n")
         os.close(reading)
         self.assertEqual(sub.wait(), harness.OK)
-        said = harness.lines_without(sub.error_text(), "connected to",
+        said = harness.lines_without(sub.error_text(), "connected to", "leaving",
                                      "subscribed", "unsubscribed")
         self.assertEqual(said, [])
 
@@ -229,7 +229,7 @@ class Readers(harness.CtlTest):
         self.expect(harness.OK, "pub", "-s", self.server, "t", "x" * 9999,
                     "--count", "3000")
         sub.signal(signal.SIGINT)
-        sub.expect_error("unsubscribed t: matched 3000,")
+        sub.expect_error("leaving")
         return sub, reading
 
     def test_a_signal_gives_the_reader_time(self):
@@ -242,6 +242,7 @@ class Readers(harness.CtlTest):
         sub, reading = self.signalled_with_full_pipe()
         self.assertEqual(sub.wait(), harness.OUTPUT)
         self.assertRegex(sub.error_text(), r"\d+ bytes were not read by")
+        self.assertIn("gap: messages may be missing", sub.error_text())
         os.close(reading)
 
     def test_a_second_signal_ends_it_at_once(self):
