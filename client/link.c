@@ -83,7 +83,11 @@ link_finish(struct broker_client *client, enum broker_status status)
         unknown = client->session.unknown_publishes;
     }
     client->closed_status = status;
-    session_end_all(&client->session);
+    char why[TEXT_MAX];
+    text_format(why, "%s",
+        status == BROKER_OK ? broker_status_text(BROKER_E_CLOSED)
+                            : client->session.error_text);
+    session_end_all(&client->session, why);
     client_set_state(client, BROKER_CLIENT_CLOSED, status, unknown);
 }
 

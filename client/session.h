@@ -270,9 +270,9 @@ BROKER_MUST_CHECK enum broker_status session_handle_welcome(
 void session_lost(struct session *session, uint64_t now_us);
 /* Every request ends with BROKER_E_CLOSED. Calls back. */
 void session_end_requests(struct session *session);
-/* The handle is closed: every outcome that is open is told BROKER_E_CLOSED.
- * Calls back. */
-void session_end_all(struct session *session);
+/* The handle is closed: every outcome that is open is told BROKER_E_CLOSED, and
+ * `why`. Calls back. */
+void session_end_all(struct session *session, const char *why);
 
 /* ---- session_calls.c ----------------------------------------------------- */
 

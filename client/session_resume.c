@@ -347,13 +347,13 @@ session_handle_welcome(
 /* ---- the end ------------------------------------------------------------- */
 
 static void
-end_all_publishes(struct session *session)
+end_all_publishes(struct session *session, const char *why)
 {
     struct publish_slot slot;
     while (publishes_take_waiting(&session->publishes, &slot)) {
         struct broker_client_published published = {
             .status = BROKER_E_CLOSED,
-            .text = broker_status_text(BROKER_E_CLOSED),
+            .text = why,
         };
         session_tell_published(session, &slot, &published);
     }
@@ -372,10 +372,10 @@ session_end_requests(struct session *session)
 }
 
 void
-session_end_all(struct session *session)
+session_end_all(struct session *session, const char *why)
 {
     assert(session->state == SESSION_DOWN);
-    end_all_publishes(session);
+    end_all_publishes(session, why);
     /* The slots are gone, so the frames are nobody's. */
     size_t chunk_bytes = session->log.chunk_bytes;
     outlog_fini(&session->log);

@@ -21,7 +21,7 @@
         }                                                                      \
     } while (0)
 
-/* ---- callbacks ------------------------------------------------------------ */
+/* ---- callbacks ----------------------------------------------------------- */
 
 static void
 fake_unlock(void *context)
@@ -162,7 +162,7 @@ fake_call(struct fake *fake)
     return &fake->calls[fake->call_next++];
 }
 
-/* ---- life ------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------- */
 
 struct fake *
 fake_new(size_t buffer_bytes, size_t inbox_bytes)
@@ -197,7 +197,7 @@ fake_free(struct fake *fake)
     if (fake->session.state != SESSION_DOWN) {
         session_lost(&fake->session, fake->now_us);
     }
-    session_end_all(&fake->session);
+    session_end_all(&fake->session, "the end");
     session_fini(&fake->session);
     free(fake->out);
     free(fake);
@@ -223,7 +223,7 @@ fake_lose(struct fake *fake)
     fake_forget(fake);
 }
 
-/* ---- from the broker ---------------------------------------------------------- */
+/* ---- from the broker ----------------------------------------------------- */
 
 enum broker_status
 fake_feed_slowly(struct fake *fake, const uint8_t *bytes, size_t n, size_t step)
@@ -381,7 +381,7 @@ fake_ping(struct fake *fake, uint32_t id)
     FEED(ping, ping);
 }
 
-/* ---- to the broker ------------------------------------------------------------- */
+/* ---- to the broker ------------------------------------------------------- */
 
 void
 fake_write(struct fake *fake, size_t n)
@@ -449,7 +449,7 @@ fake_skip_to(struct fake *fake, uint16_t type, struct broker_frame *frame)
     return false;
 }
 
-/* ---- the user's calls ------------------------------------------------------------ */
+/* ---- the user's calls ---------------------------------------------------- */
 
 static enum broker_status
 publish(struct fake *fake, const struct session_publish *message)

@@ -39,7 +39,7 @@ expect_call(enum fake_call_kind kind, enum broker_status status)
     cr_assert_eq(call->status, status, "status %d", call->status);
 }
 
-/* ---- handshake ------------------------------------------------------------ */
+/* ---- handshake ----------------------------------------------------------- */
 
 Test(handshake, hello_says_what_was_configured)
 {
@@ -108,7 +108,7 @@ Test(handshake, limits_beyond_what_was_said_are_refused)
     fake_free(fake);
 }
 
-/* ---- publishing ---------------------------------------------------------------- */
+/* ---- publishing ---------------------------------------------------------- */
 
 Test(session, numbers_count_up_and_pubacks_settle_in_order)
 {
@@ -249,7 +249,7 @@ Test(session, a_callback_may_publish)
     cr_assert_eq(fake->session.publishes.count, 60);
 }
 
-/* ---- subscribing -------------------------------------------------------------------- */
+/* ---- subscribing --------------------------------------------------------- */
 
 Test(session, a_message_comes_once_for_each_of_its_subscriptions)
 {
@@ -399,7 +399,7 @@ Test(session, input_is_left_alone_after_stop)
     cr_assert_eq(fake->call_count - fake->call_next, 2);
 }
 
-/* ---- messages as values ----------------------------------------------------------- */
+/* ---- messages as values -------------------------------------------------- */
 
 Test(session, next_takes_messages_and_gaps_as_values)
 {
@@ -449,7 +449,7 @@ Test(session, what_next_does_not_take_becomes_a_gap)
     cr_assert_eq(got + missing, sent);
 }
 
-/* ---- requests ----------------------------------------------------------------------- */
+/* ---- requests ------------------------------------------------------------ */
 
 /* The reply topic of the request that is written next. */
 static void
@@ -537,7 +537,7 @@ Test(session, a_request_that_nobody_answers)
     cr_assert_null(fake_call(fake));
 }
 
-/* ---- flush, ping, heartbeat ------------------------------------------------------------ */
+/* ---- flush, ping, heartbeat ---------------------------------------------- */
 
 static uint32_t
 take_ping_id(void)
@@ -658,7 +658,7 @@ Test(session, who_slept_asks_once_more_before_it_judges)
         session_tick(&fake->session, fake->now_us), BROKER_E_HEARTBEAT_TIMEOUT);
 }
 
-/* ---- the broker's last words -------------------------------------------------------- */
+/* ---- the broker's last words --------------------------------------------- */
 
 Test(session, goaway_says_why_and_when_to_come_back)
 {

@@ -20,7 +20,7 @@ open_fake(void)
     return fake;
 }
 
-/* ---- a conversation, cut everywhere ------------------------------------------- */
+/* ---- a conversation, cut everywhere -------------------------------------- */
 
 struct script {
     uint8_t bytes[4096];
@@ -137,7 +137,7 @@ Test(input, a_large_frame_grows_the_buffer_as_it_comes)
     fake_free(fake);
 }
 
-/* ---- broken input -------------------------------------------------------------- */
+/* ---- broken input -------------------------------------------------------- */
 
 static void
 expect_end(const uint8_t *bytes, size_t n, enum broker_status expected)

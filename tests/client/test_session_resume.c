@@ -371,7 +371,7 @@ Test(resume, the_end_tells_everything_once)
     cr_assert_eq(fake_request(fake, "q", S), BROKER_OK);
     fake_flush(fake);
     fake_lose(fake);
-    session_end_all(&fake->session);
+    session_end_all(&fake->session, "the end");
     bool seen[FAKE_NOTICE + 1] = {false};
     const struct fake_call *call;
     while ((call = fake_call(fake)) != NULL) {
