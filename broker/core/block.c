@@ -8,13 +8,15 @@
 
 /* Enough for a turn of the loop in which every block is in flight, little
  * enough to be no burden when it is quiet: 8 MiB. */
-#define IDLE_MAX 32
+#define IDLE_MAX     32
+#define RESERVE_PART 8
 
 void
 block_pool_init(struct block_pool *pool, uint64_t bytes_allowed)
 {
-    *pool = (struct block_pool){
-        .idle_max = IDLE_MAX, .bytes_allowed = bytes_allowed};
+    *pool = (struct block_pool){.idle_max = IDLE_MAX,
+        .bytes_allowed = bytes_allowed,
+        .bytes_tight = bytes_allowed - bytes_allowed / RESERVE_PART};
 }
 
 void
@@ -38,14 +40,14 @@ take_idle(struct block_pool *pool)
     return block;
 }
 
-struct block *
-block_new(struct block_pool *pool, size_t capacity)
+static struct block *
+block_new_within(struct block_pool *pool, size_t capacity, uint64_t allowed)
 {
     if (capacity > BLOCK_POOL_BYTES / 2 && capacity < BLOCK_POOL_BYTES) {
         capacity = BLOCK_POOL_BYTES;
     }
-    if (pool->bytes_in_use >= pool->bytes_allowed ||
-        capacity > pool->bytes_allowed - pool->bytes_in_use) {
+    if (pool->bytes_in_use >= allowed ||
+        capacity > allowed - pool->bytes_in_use) {
         return NULL;
     }
     struct block *block;
@@ -64,6 +66,18 @@ block_new(struct block_pool *pool, size_t capacity)
     block->fill = 0;
     pool->bytes_in_use += capacity;
     return block;
+}
+
+struct block *
+block_new(struct block_pool *pool, size_t capacity)
+{
+    return block_new_within(pool, capacity, pool->bytes_tight);
+}
+
+struct block *
+block_new_from_reserve(struct block_pool *pool, size_t capacity)
+{
+    return block_new_within(pool, capacity, pool->bytes_allowed);
 }
 
 void

@@ -9,7 +9,10 @@
  * Blocks of the pool's size are recycled: fresh memory of this size costs a
  * system call and a page fault for each page, which measured 2 to 4 times
  * slower than the whole rest of the message path. Every byte of every block in
- * use is counted, and the count is what the memory limit is held against.
+ * use is counted, and the count is what the memory limit is held against. One
+ * eighth of what is allowed is a reserve, for what keeps the broker talking to
+ * its peers: receiving, answers, and compacting, which gives memory back. Once
+ * the rest is used up the pool is tight: what stays in memory may not grow.
  *
  * Knows nothing of frames, sessions or sockets. One thread a pool.
  */
@@ -27,7 +30,8 @@ struct block_pool {
     size_t idle_count;      /* of them */
     size_t idle_max;        /* more than these are freed */
     uint64_t bytes_in_use;  /* capacity of all referenced blocks */
-    uint64_t bytes_allowed; /* block_new fails beyond it */
+    uint64_t bytes_allowed; /* with the reserve */
+    uint64_t bytes_tight;   /* without it */
 };
 
 struct block {
@@ -44,10 +48,20 @@ void block_pool_init(struct block_pool *pool, uint64_t bytes_allowed);
 void block_pool_fini(struct block_pool *pool);
 
 /* A block with room for `capacity` bytes and one reference, which is the
- * caller's. NULL if memory is out or the pool's bytes_allowed reached. Any
+ * caller's. NULL if memory is out, or only the reserve would be left. Any
  * capacity up to BLOCK_POOL_BYTES that is larger than half of that gives a
  * recycled block of BLOCK_POOL_BYTES. */
 struct block *block_new(struct block_pool *pool, size_t capacity);
+
+/* The same, but the reserve may be used too. */
+struct block *block_new_from_reserve(struct block_pool *pool, size_t capacity);
+
+/* Is only the reserve left? */
+static inline bool
+block_pool_is_tight(const struct block_pool *pool)
+{
+    return pool->bytes_in_use >= pool->bytes_tight;
+}
 
 /* The last reference is gone: recycle or free. Called by block_unref only. */
 void block_release(struct block *block);

@@ -95,9 +95,25 @@ core_set_now(struct core *core, uint64_t now_ms)
     }
 }
 
+/* Once when it happens, and again only after it was well over. */
+static void
+log_memory(struct core *core)
+{
+    const struct block_pool *pool = &core->pool;
+    if (!core->tight_logged && block_pool_is_tight(pool)) {
+        core->tight_logged = true;
+        core->hooks.log(core->hooks.arg, CORE_EVENT_MEMORY, NULL,
+            BROKER_E_MEMORY, "queues may not grow; see max_memory_bytes");
+    } else if (core->tight_logged &&
+               pool->bytes_in_use < pool->bytes_tight / 4 * 3) {
+        core->tight_logged = false;
+    }
+}
+
 uint64_t
 core_tick(struct core *core)
 {
+    log_memory(core);
     struct deadline *first;
     while ((first = deadline_first(&core->deadlines)) != NULL &&
            first->due_ms <= core->now_ms) {

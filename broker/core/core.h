@@ -49,6 +49,7 @@ enum core_event {
     CORE_EVENT_PROTOCOL_ERROR, /* the peer broke the protocol */
     CORE_EVENT_CLOSING,        /* why the broker closes */
     CORE_EVENT_SLOW,           /* messages begin to be dropped */
+    CORE_EVENT_MEMORY,         /* memory became tight; of no one session */
 };
 
 struct core_hooks {
@@ -57,7 +58,8 @@ struct core_hooks {
      * session_output_sent left nothing. */
     void (*output_ready)(void *owner);
     /* `text` is valid during the call only and holds no bytes of the peer that
-     * were not checked to be printable. */
+     * were not checked to be printable. `session` is NULL where it is about
+     * none. */
     void (*log)(void *arg, enum core_event event, const struct session *session,
         enum broker_status code, const char *text);
     /* Answer a request to a topic under $sys/ into `reply`. BROKER_OK,

@@ -42,7 +42,8 @@ renew_shared(struct intake_shared *shared, size_t room)
     if (shared->current != NULL && block_room(shared->current) >= room) {
         return true;
     }
-    struct block *block = block_new(shared->pool, BLOCK_POOL_BYTES);
+    struct block *block =
+        block_new_from_reserve(shared->pool, BLOCK_POOL_BYTES);
     if (block == NULL) {
         return false;
     }
@@ -156,8 +157,8 @@ intake_rest(struct intake *intake, struct intake_shared *shared)
     if (intake->needed > SHARED_FRAME_MAX) {
         capacity = intake->needed; /* reading goes on in this block */
     }
-    struct block *block =
-        block_new(shared->pool, capacity < KEPT_MIN ? KEPT_MIN : capacity);
+    struct block *block = block_new_from_reserve(
+        shared->pool, capacity < KEPT_MIN ? KEPT_MIN : capacity);
     if (block != NULL) {
         move_to(intake, block);
         block_unref(block);

@@ -137,17 +137,18 @@ drop_in_place(struct output *output, uint32_t i)
 static bool
 make_room(struct output *output, uint64_t bytes)
 {
-    while (output->bytes + bytes > output->max_bytes) {
+    uint64_t limit = output_limit(output);
+    while (output->bytes + bytes > limit) {
         while (output->kept < output->count &&
                !is_droppable(output_at(output, output->kept))) {
             output->kept++;
         }
         if (output->kept == output->count) {
             output_remove_holes(output);
-            return output->bytes + bytes <= output->max_bytes;
+            return output->bytes + bytes <= limit;
         }
         if (output->kept == 0) {
-            drop_first(output, output->bytes + bytes - output->max_bytes);
+            drop_first(output, output->bytes + bytes - limit);
         } else {
             drop_in_place(output, output->kept++);
         }
@@ -208,7 +209,10 @@ static enum output_result
 overflow(struct output *output, struct context *context,
     const struct output_run *run)
 {
-    output_refuse(output, context, run, BROKER_GAP_OVERFLOW, DROP_OVERFLOW);
+    bool tight = output_limit(output) < output->max_bytes;
+    output_refuse(output, context, run,
+        tight ? BROKER_GAP_MEMORY : BROKER_GAP_OVERFLOW,
+        tight ? DROP_MEMORY : DROP_OVERFLOW);
     return context->overflow == BROKER_OVERFLOW_DISCONNECT ? OUTPUT_DISCONNECT
                                                            : OUTPUT_REFUSED;
 }

@@ -10,7 +10,8 @@
  * are made only when their turn comes, so dropping or reordering segments can
  * never leave a wrong one behind.
  *
- * The data lane has a byte budget. What happens at its edge is the overflow
+ * The data lane has a byte budget, which shrinks to what is queued while the
+ * broker's memory is tight. What happens at its edge is the overflow
  * policy of the messages' contexts (PROTOCOL.md section 5.6):
  * - dropping the oldest counts them in the `leading` gap of their context,
  *   which is reported before everything that is still queued; a message that
@@ -97,11 +98,28 @@ struct output_run {
 enum output_result output_append(struct output *output, struct context *context,
     const struct output_run *run);
 
+/* While memory is tight a queue may not grow, but a peer that keeps up may have
+ * this much, so that it does not suffer for those who do not. */
+#define OUTPUT_TIGHT_BYTES (256u * 1024u)
+
+/* What `bytes` may be right now. */
+static inline uint64_t
+output_limit(const struct output *output)
+{
+    if (!block_pool_is_tight(output->pool)) {
+        return output->max_bytes;
+    }
+    uint64_t limit =
+        output->bytes > OUTPUT_TIGHT_BYTES ? output->bytes : OUTPUT_TIGHT_BYTES;
+    return limit < output->max_bytes ? limit : output->max_bytes;
+}
+
 /* Would a run of this size be queued without dropping or refusing anything? */
 static inline bool
 output_fits(const struct output *output, size_t bytes)
 {
-    return output->bytes + bytes + sizeof(struct segment) <= output->max_bytes;
+    return output->bytes + bytes + sizeof(struct segment) <=
+           output_limit(output);
 }
 
 /* Refuse a run for a reason that is not the budget. */

@@ -159,7 +159,7 @@ move_bytes(struct output *output, struct segment *segment)
     size_t len = (size_t)segment->bytes;
     if (output->compacted == NULL || block_room(output->compacted) < len) {
         size_t capacity = len > COMPACT_BLOCK_BYTES ? len : COMPACT_BLOCK_BYTES;
-        struct block *block = block_new(output->pool, capacity);
+        struct block *block = block_new_from_reserve(output->pool, capacity);
         if (block == NULL) {
             return false;
         }

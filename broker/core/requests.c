@@ -26,7 +26,7 @@ publish_reply(
         size - BROKER_HEADER_BYTES > core->options.max_body_bytes) {
         return BROKER_E_TOO_LARGE;
     }
-    struct block *block = block_new(&core->pool, size);
+    struct block *block = block_new_from_reserve(&core->pool, size);
     if (block == NULL) {
         return BROKER_E_MEMORY;
     }

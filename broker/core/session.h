@@ -92,6 +92,7 @@ struct core {
     uint32_t run_bytes_max; /* a run is handed on at this size */
     uint32_t shut_down_retry_ms;
     bool shutting_down;
+    bool tight_logged; /* the log knows that memory is tight */
     uint8_t boot[BROKER_SESSION_BYTES];
     struct core_stats totals; /* counters of what is over */
 };

@@ -149,8 +149,10 @@ log_hook(void *arg, enum core_event event, const struct session *session,
     enum broker_status code, const char *text)
 {
     (void)arg;
-    struct session_stats stats;
-    session_get_stats(session, &stats);
+    struct session_stats stats = {0};
+    if (session != NULL) {
+        session_get_stats(session, &stats);
+    }
     char name[128];
     unsigned long long id = stats.id;
     switch (event) {
@@ -168,6 +170,9 @@ log_hook(void *arg, enum core_event event, const struct session *session,
         log_event(LOG_LEVEL_WARNING, "conn-closing",
             "conn=%llu peer=%s code=%s reason=\"%s\"", id, stats.peer,
             broker_status_name((unsigned)code), text);
+        break;
+    case CORE_EVENT_MEMORY:
+        log_event(LOG_LEVEL_WARNING, "memory-tight", "reason=\"%s\"", text);
         break;
     case CORE_EVENT_SLOW:
         log_event(LOG_LEVEL_WARNING, "slow-consumer",
