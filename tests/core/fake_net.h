@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A core with a fake network and a fake clock: connections are byte queues, and
+ * time is a number. It keeps the contract of core.h as the real one does, and
+ * checks the books of every session when told to. No Criterion in here, so that
+ * the simulation and the fuzzer can use it: a broken promise ends the program
+ * with a sentence.
+ */
+#ifndef BROKER_TESTS_FAKE_NET_H
+#define BROKER_TESTS_FAKE_NET_H
+
+#include "core.h"
+#include "random.h"
+#include "say.h"
+
+struct fake_net {
+    struct core *core; /* NULL: memory was out */
+    struct core_options options;
+    uint64_t now_ms;
+    struct random random;
+    struct fake_peer *peers;
+    uint64_t peer_ids;
+    uint64_t logged[4]; /* by enum core_event */
+    enum broker_status logged_code;
+    /* If set: called with true before the core is entered, with false after. */
+    void (*guard)(bool inside);
+    /* Says what is wrong and does not return. */
+    void (*fail)(const char *problem);
+};
+
+struct fake_peer {
+    struct fake_net *net;
+    struct fake_peer *next;
+    struct session *session; /* NULL: the connection is gone */
+    bool output_ready;       /* the core has something for it */
+    enum session_end end;    /* as last seen */
+    uint8_t *received;       /* all bytes that the core sent */
+    size_t received_bytes, received_capacity;
+    size_t decoded_bytes;
+    void *user;
+};
+
+/* Options as brokerd has them, with small times. */
+struct core_options fake_options(void);
+
+/* Fails to set `core` if memory is out. */
+void fake_net_init(struct fake_net *net, const struct core_options *options,
+    uint64_t seed, void (*guard)(bool inside));
+/* Frees all sessions and the core; checks that no memory is left in use. */
+void fake_net_fini(struct fake_net *net);
+
+/* The session is NULL if memory is out. */
+struct fake_peer *fake_connect(struct fake_net *net);
+/* The connection is gone. The peer stays, for what it has received. */
+void fake_drop(struct fake_peer *peer);
+
+/* Let the core receive; returns how much of it, less than len only if memory
+ * for receiving is out. */
+size_t fake_feed(struct fake_peer *peer, const void *bytes, size_t len);
+/* Feed what was said, `step` bytes at a time, and forget it. */
+void fake_feed_say(struct fake_peer *peer, struct say *say, size_t step);
+void fake_end_input(struct fake_peer *peer);
+
+/* Take up to this many bytes of what the core has to send; returns how many. A
+ * session that is finished or aborted after it is freed. */
+size_t fake_take(struct fake_peer *peer, size_t bytes);
+/* Take everything there is. */
+void fake_take_all(struct fake_peer *peer);
+
+/* The next whole frame among what was received: false if there is none. It is a
+ * view, valid until more is received. */
+bool fake_next(struct fake_peer *peer, struct broker_frame *frame);
+
+/* Move the clock on and do what is due. Returns when to call again. */
+uint64_t fake_advance(struct fake_net *net, uint64_t ms);
+
+/* Check the accounts of every session. */
+void fake_check(struct fake_net *net);
+
+#endif
