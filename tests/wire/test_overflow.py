@@ -228,6 +228,32 @@ class DropNewest(Overflow):
                          (COUNT, 2 * COUNT, 2 * oldest.missing))
 
 
+class Preserved(Overflow):
+    options = {"max_output_bytes": MIB, "max_body_bytes": 65536}
+
+    def test_what_is_preserved_is_not_dropped_for_others(self):
+        """Overflow by drop-oldest messages drops drop-oldest messages, also
+        where messages of a drop-newest subscription stand between them."""
+        kept = Ledger(self.slow.subscribe("keep",
+                                          policy=codec.DROP_NEWEST).id)
+        other = Ledger(self.slow.subscribe("t").id)
+        # The kernel's buffers are full, the queue is not yet.
+        self.fill(count=500, size=1000)
+        for start in range(0, 100, 10):
+            self.assertEqual(totals(self.fill("keep", 10, 1000, start)),
+                             (10, 10, 0))
+            self.fill(count=10, size=1000, start=500 + start)
+        self.fill(count=5000, size=1000, start=600)
+        while kept.next < 100 or other.next < 5600:
+            event = self.slow.next_event()
+            if not isinstance(event, codec.Notice):
+                self.assertTrue(kept.take(event) or other.take(event))
+        self.assertEqual((kept.received, kept.missing), (100, 0))
+        self.assertGreater(other.missing, 0)
+        self.check_end(kept, 100)
+        self.check_end(other, 5600)
+
+
 class Disconnect(Overflow):
     def test_goaway_slow_consumer(self):
         answer = self.slow.subscribe("t", policy=codec.DISCONNECT)

@@ -54,8 +54,16 @@ class Refusals(BrokerTest):
             self.assertEqual(self.connection.next_event().topic, topic)
 
     def test_an_error_without_a_number_names_the_topic(self):
-        error = self.refused(codec.Publish(topic=b"a/+"), "BAD_TOPIC")
-        self.assertEqual(error.value(codec.TOPIC), b"a/+")
+        for code, frame in [
+                ("BAD_TOPIC", codec.Publish(topic=b"a/+")),
+                ("RESERVED_TOPIC", codec.Publish(topic=b"$a")),
+                ("BAD_REQUEST", codec.Publish(
+                    topic=b"a", fields=[(codec.REPLY_TO, b"r")])),
+                ("UNKNOWN_TAG", codec.Publish(
+                    topic=b"a", fields=[(0xF001, b"x")]))]:
+            with self.subTest(code=code):
+                error = self.refused(frame, code)
+                self.assertEqual(error.value(codec.TOPIC), frame.topic)
 
     def test_filters(self):
         for n, text in enumerate(BAD_FILTERS):

@@ -186,6 +186,39 @@ class Sessions(BrokerTest):
         self.assertEqual(self.publisher().welcome.last_publish, 1000)
 
 
+class Refused(BrokerTest):
+    """An ERROR with its number settles a publish, as a PUBACK does (5.2):
+    after a reconnect it need not be sent again."""
+
+    def check(self, code, frame):
+        session = os.urandom(16)
+        publisher = self.connect(session=session, max_body_bytes=65536)
+        publisher.send(frame)
+        error = publisher.next_event()
+        self.assertEqual((error.name, error.id), (code, frame.id))
+        publisher.close()
+        self.assertEqual(self.connect(session=session).welcome.last_publish,
+                         frame.id)
+
+    def test_bad_topic(self):
+        self.check("BAD_TOPIC", codec.Publish(id=9, topic=b"+"))
+
+    def test_reserved_topic(self):
+        self.check("RESERVED_TOPIC", codec.Publish(id=9, topic=b"$x"))
+
+    def test_no_subscribers(self):
+        self.check("NO_SUBSCRIBERS", codec.Publish(
+            id=9, topic=b"nobody", fields=[(codec.REPLY_TO, b"r")]))
+
+    def test_unknown_tag(self):
+        self.check("UNKNOWN_TAG", codec.Publish(
+            id=9, topic=b"t", fields=[(0xF001, b"x")]))
+
+    def test_too_large(self):
+        self.check("TOO_LARGE", codec.Publish(
+            id=9, topic=b"t", payload=bytes(70000)))
+
+
 class BoundedMemory(BrokerTest):
     options = {"max_sessions": 10}
 
