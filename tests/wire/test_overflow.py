@@ -228,6 +228,39 @@ class DropNewest(Overflow):
                          (COUNT, 2 * COUNT, 2 * oldest.missing))
 
 
+class DrainAndGaps(Overflow):
+    """UNSUBSCRIBE with DRAIN: what is queued is delivered first, and what
+    is missing among it or behind it is reported first, too (5.4, G1)."""
+
+    def check(self, policy):
+        ledger = Ledger(self.slow.subscribe("t", policy=policy).id)
+        self.fill_in_steps()
+        data = codec.Unsubscribe(id=ledger.subscription,
+                                 flags=codec.DRAIN).encode()
+        self.slow.sock.send(data)
+        self.let_process()
+        self.assertEqual(self.publisher.publish("t").matched, 0)
+        answer = None
+        while answer is None:
+            event = self.slow.next_event()
+            if isinstance(event, codec.Unsuback):
+                answer = event
+            elif not isinstance(event, codec.Notice):
+                self.assertTrue(ledger.take(event))
+        self.assertEqual(ledger.next, COUNT)
+        self.assertEqual((answer.matched, answer.delivered, answer.dropped),
+                         (COUNT, ledger.received, ledger.missing))
+        self.assertGreater(ledger.missing, 0)
+        self.assert_silent(self.slow)
+
+    def test_drop_oldest(self):
+        self.check(codec.DROP_OLDEST)
+
+    def test_drop_newest(self):
+        """Here the gap stands behind everything that is queued."""
+        self.check(codec.DROP_NEWEST)
+
+
 class Preserved(Overflow):
     options = {"max_output_bytes": MIB, "max_body_bytes": 65536}
 
@@ -263,7 +296,8 @@ class Disconnect(Overflow):
         events = self.slow.read_to_end()
         self.assertIsInstance(events[-1], codec.Goaway)
         self.assertEqual(events[-1].name, "SLOW_CONSUMER")
-        self.assertNotEqual(events[-1].text, "")
+        # "The text says what was queued and lost" (5.6): in numbers.
+        self.assertRegex(events[-1].text, "[0-9]")
         got = [e for e in events if isinstance(e, Message)]
         for number, event in enumerate(got):
             self.assertEqual(event.payload, numbered(1, SIZE, number)[0])

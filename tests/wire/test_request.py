@@ -177,6 +177,56 @@ class System(BrokerTest):
                     client.next_event()
         self.assert_silent(client)
 
+    def test_names_that_json_must_escape(self):
+        """Names, filters and groups may hold almost any character."""
+        words = ['"', "\\", "\x01\x1f\x7f", "\u00e9\u2028\U0001f600", "</",
+                 "\b\f\n\r\t", "%s%n", "{}[]:,", "\ufeff\uffff"]
+        clients = [self.connect(name=word) for word in words]
+        for client, word in zip(clients, words):
+            client.subscribe(word, word.replace("/", "-"))
+        found = clients[0].system("connections")["connections"]
+        text = json.dumps(found)
+        for word in words:
+            self.assertIn(json.dumps(word), text)
+        found = clients[0].system("subscriptions")["subscriptions"]
+        values = [value for entry in found for value in entry.values()]
+        for word in words:
+            self.assertIn(word, values)
+
+    def test_an_answer_larger_than_the_asker_takes(self):
+        """It hears of it, in whatever way."""
+        client = self.connect(max_body_bytes=65536)
+        for n in range(3000):
+            client.send(codec.Subscribe(id=1000 + n, filter=b"t/%d" % n))
+            self.assertEqual(client.next_event().NAME, "SUBACK")
+        client.subscribe("r")
+        client.send(codec.Publish(
+            id=client.next_number(), topic=b"$sys/subscriptions",
+            payload=b'{"limit": 10000}', fields=[(codec.REPLY_TO, b"r")]))
+        kinds = []
+        while not {"Gap", "Message", "Error"} & set(kinds):
+            kinds.append(type(client.next_event()).__name__)
+        client.ping()
+        page = client.system("subscriptions", offset=2990, limit=5)
+        self.assertEqual(len(page["subscriptions"]), 5)
+
+    def test_long_filters_and_a_large_page(self):
+        """10,000 entries of the longest filters: the answer is one that the
+        frame can hold, or an ERROR."""
+        client = self.connect()
+        long_name = "x" * 1000
+        for start in range(1, 10001, 500):
+            client.send_bytes(b"".join(
+                codec.Subscribe(id=n, filter=b"%05d/%s" % (
+                    n, long_name.encode())).encode()
+                for n in range(start, start + 500)))
+            for _ in range(500):
+                self.assertEqual(client.next_event().NAME, "SUBACK")
+        asker = self.connect()
+        page = asker.system("subscriptions", limit=10000)
+        self.assertGreaterEqual(page["total"], 10000)
+        self.assertGreater(len(page["subscriptions"]), 0)
+
     def test_the_reply_needs_a_subscription(self):
         """The broker answers to the topic, like anybody else."""
         asker, listener = self.connect(), self.connect()
