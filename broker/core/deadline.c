@@ -98,6 +98,7 @@ deadline_set(
 void
 deadline_clear(struct deadline_heap *heap, struct deadline *deadline)
 {
+    deadline->due_ms = DEADLINE_NEVER;
     if (deadline->slot == 0) {
         return;
     }

@@ -107,6 +107,9 @@ refuse_header(
         refusal.limit = session->max_body_bytes;
         if (header.type == BROKER_FRAME_PUBLISH) {
             session->core->totals.refused_publishes++;
+            if (header.id != 0) {
+                session_settle(session, header.id);
+            }
         }
     }
     session_refuse(session, &refusal);

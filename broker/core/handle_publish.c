@@ -210,6 +210,18 @@ publish_run(struct session *session, const struct broker_publish *publish,
     route_unref(run->route);
 }
 
+/* Refuse a frame that is well-formed but was not decoded. */
+static void
+refuse_unread(struct session *session, const struct broker_frame *frame,
+    enum broker_status status)
+{
+    const uint8_t *body = frame->body.data;
+    size_t topic_bytes = (size_t)body[0] << 8 | body[1];
+    struct broker_publish publish = {
+        .id = frame->id, .topic = {body + PUBLISH_FIXED_BYTES, topic_bytes}};
+    refuse_publish(session, &publish, status, NULL);
+}
+
 size_t
 handle_publishes(struct session *session, const struct broker_frame *frame,
     struct block *block, const uint8_t *src, size_t len)
@@ -229,9 +241,7 @@ handle_publishes(struct session *session, const struct broker_frame *frame,
         .first_id = frame->id};
     struct broker_bytes reply_to;
     if (status != BROKER_OK) {
-        struct refusal refusal = {
-            .code = status, .id = frame->id, .frame_type = frame->type};
-        session_refuse(session, &refusal);
+        refuse_unread(session, frame, status);
     } else if (is_particular(&publish, &reply_to)) {
         publish_particular(session, &publish, reply_to, &run);
     } else {

@@ -16,9 +16,10 @@ no_check(void *arg, struct broker_bytes topic)
 }
 
 static enum broker_status
-publish_reply(
-    struct core *core, struct broker_bytes topic, const struct buffer *payload)
+publish_reply(struct session *session, uint32_t id, struct broker_bytes topic,
+    const struct buffer *payload)
 {
+    struct core *core = session->core;
     struct broker_publish reply = {
         .topic = topic, .payload = {buffer_data(payload), buffer_len(payload)}};
     size_t size = broker_publish_size(&reply);
@@ -40,6 +41,9 @@ publish_reply(
         run.route = route_get(&core->routes, topic, no_check, NULL, &status);
     }
     if (run.route != NULL) {
+        /* The broker is the one subscriber of its own topics. Noted before the
+         * reply, which may be what this session is disconnected for. */
+        ack_note(session, id, 1, 1, 0);
         deliver_run(core, &run);
         route_unref(run.route);
     }
@@ -56,12 +60,8 @@ request_to_broker(struct session *session, const struct broker_publish *publish,
     enum broker_status status = core->hooks.answer(
         core->hooks.arg, core, publish->topic, publish->payload, &reply);
     if (status == BROKER_OK) {
-        status = publish_reply(core, reply_to, &reply);
+        status = publish_reply(session, publish->id, reply_to, &reply);
     }
     buffer_fini(&reply);
-    if (status == BROKER_OK) {
-        /* The broker is the one subscriber of its own topics. */
-        ack_note(session, publish->id, 1, 1, 0);
-    }
     return status;
 }

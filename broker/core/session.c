@@ -282,8 +282,12 @@ session_output_sent(struct session *session, size_t bytes)
 bool
 session_reserve(struct session *session, uint8_t **dst, size_t *room)
 {
+    bool was_starved = session->starved;
     session->starved =
         !intake_reserve(&session->intake, &session->core->intake, dst, room);
+    if (was_starved && !session->starved) {
+        session_schedule(session); /* its heartbeat was not watched */
+    }
     return !session->starved;
 }
 
@@ -383,6 +387,9 @@ session_close_now(struct session *session, enum broker_status code)
     }
     begin_closing(session, code);
     output_drop_data(&session->output);
+    if (session->draining_count > 0) {
+        subscriptions_drained(session); /* nothing may follow GOAWAY */
+    }
     send_goaway(session);
 }
 

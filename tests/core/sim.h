@@ -33,6 +33,7 @@ struct sim_message {
     uint16_t flags;
     uint32_t id;
     size_t payload_bytes;
+    uint32_t order;          /* in which the core processed it; 0: not yet */
     uint64_t group_receipts; /* bit filter * SIM_GROUPS + group */
 };
 
@@ -109,7 +110,7 @@ struct sim_client {
     uint32_t other_errors;
     uint32_t context[SIM_SUBSCRIPTIONS], context_count;
     bool context_retained;
-    uint32_t last_seen[SIM_IDENTITIES + 1][SIM_TOPICS]; /* message + 1 */
+    uint32_t last_seen[SIM_IDENTITIES + 1][SIM_TOPICS]; /* order */
     uint64_t publishes_processed;
     uint32_t max_body_bytes;
     uint32_t expect_last_publish; /* in WELCOME */
@@ -138,6 +139,7 @@ struct sim {
     uint32_t retained[SIM_TOPICS]; /* message + 1, in retained_order */
     uint64_t retained_serial[SIM_TOPICS];
     uint64_t serial;
+    uint32_t order;
     bool memory_is_short;
     bool somebody_lost; /* since the start of the current feed */
     bool verbose;

@@ -59,6 +59,9 @@ static uint32_t
 route(struct sim *sim, uint32_t topic, const uint32_t *message)
 {
     uint32_t matched = 0;
+    if (message != NULL) {
+        sim->messages[*message].order = ++sim->order;
+    }
     bool counted[SIM_FILTERS][SIM_GROUPS] = {{false}};
     for (uint32_t c = 0; c < SIM_CLIENTS; c++) {
         struct sim_client *client = &sim->clients[c];
@@ -283,6 +286,15 @@ sim_apply_fed(struct sim *sim, struct sim_client *client)
 
 /* ---- comparing ----------------------------------------------------------- */
 
+/* Why the core may give up a peer that keeps the protocol. */
+static bool
+is_good_reason(enum broker_status code)
+{
+    return code == BROKER_E_SLOW_CONSUMER || code == BROKER_E_SESSION_TAKEN ||
+           code == BROKER_E_HEARTBEAT_TIMEOUT ||
+           code == BROKER_E_HANDSHAKE_TIMEOUT;
+}
+
 static bool
 is_lost(const struct sim_client *client)
 {
@@ -301,6 +313,11 @@ sim_look_for_lost(struct sim *sim)
     for (uint32_t c = 0; c < SIM_CLIENTS; c++) {
         struct sim_client *client = &sim->clients[c];
         if (client->peer != NULL && !client->lost && is_lost(client)) {
+            const struct session *session = client->peer->session;
+            if (session != NULL && !is_good_reason(session->close_code)) {
+                sim_fail(sim, "client %u is closed: %s", c,
+                    broker_status_name(session->close_code));
+            }
             client->lost = client->stopped = sim->somebody_lost = true;
         }
     }

@@ -131,10 +131,10 @@ check_order(struct sim *sim, struct sim_client *client, uint32_t number)
     if (message->payload_bytes < 4) {
         return;
     }
-    if (*last > number) {
-        sim_fail(sim, "message %u came after %u", number, *last - 1);
+    if (*last >= message->order) {
+        sim_fail(sim, "message %u came late, or twice", number);
     }
-    *last = number + 1;
+    *last = message->order;
 }
 
 static void
@@ -199,7 +199,8 @@ static const struct sim_answer *
 next_answer(struct sim *sim, struct sim_client *client, uint32_t id)
 {
     if (client->answer_next == client->answer_count) {
-        sim_fail(sim, "number %u is answered, but nothing is owed", id);
+        sim_fail(sim, "client %d: number %u is answered, but nothing is owed",
+            (int)(client - sim->clients), id);
     }
     const struct sim_answer *answer = &client->answers[client->answer_next++];
     if (answer->id != id) {
@@ -241,9 +242,15 @@ read_error(struct sim *sim, struct sim_client *client,
     if (broker_error_decode(frame, &error) != BROKER_OK) {
         sim_fail(sim, "a bad ERROR");
     }
+    if (error.code == BROKER_E_HANDSHAKE_TIMEOUT && !client->welcomed) {
+        return;
+    }
     if (error.frame_type != BROKER_FRAME_PUBLISH) {
         if (client->other_errors-- == 0) {
-            sim_fail(sim, "an ERROR that nothing called for");
+            sim_fail(sim,
+                "client %d: an ERROR that nothing called for: %s (%u)",
+                (int)(client - sim->clients), broker_status_name(error.code),
+                error.id);
         }
     } else if (error.id == 0) {
         if (client->unnumbered_errors-- == 0) {

@@ -21,6 +21,7 @@ void
 sim_fail(const struct sim *sim, const char *format, ...)
 {
     va_list args;
+    fflush(stdout);
     va_start(args, format);
     fprintf(stderr, "simulate: seed %llu: ", (unsigned long long)sim->seed);
     vfprintf(stderr, format, args);
@@ -228,9 +229,9 @@ make_particular(struct sim *sim, struct burst *burst)
         burst->refusal = burst->numbered ? BROKER_OK : BROKER_E_BAD_REQUEST;
         break;
     case 3:
-        burst->reply_to = "inbox/+";
+        burst->reply_to = "$inbox/1";
         burst->numbered = true;
-        burst->refusal = BROKER_E_BAD_TOPIC;
+        burst->refusal = BROKER_E_RESERVED_TOPIC;
         break;
     case 4:
         if (!sim->memory_is_short) {
