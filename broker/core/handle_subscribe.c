@@ -252,7 +252,7 @@ handle_unsubscribe(struct session *session, const struct broker_frame *frame)
     ack_flush(session);
     index_remove(&session->core->index, subscription);
     if ((unsubscribe.flags & BROKER_UNSUBSCRIBE_DRAIN) != 0 &&
-        subscription->books.queued > 0) {
+        output_owes(&session->output, subscription)) {
         subscription->draining = true;
         session->draining_count++;
         return;
@@ -266,7 +266,8 @@ subscriptions_drained(struct session *session)
     struct subscription *subscription = LIST_FIRST(&session->subscriptions);
     while (subscription != NULL) {
         struct subscription *next = LIST_NEXT(subscription, of_session);
-        if (subscription->draining && subscription->books.queued == 0) {
+        if (subscription->draining &&
+            !output_owes(&session->output, subscription)) {
             end_subscription(session, subscription);
         }
         subscription = next;

@@ -248,6 +248,38 @@ output_append(struct output *output, struct context *context,
 
 /* ---- ending ------------------------------------------------------------- */
 
+static bool
+list_has(const struct gap_list *list, const struct subscription *subscription)
+{
+    const struct gap *gap;
+    TAILQ_FOREACH(gap, list, link)
+    {
+        if (context_has(gap->context, subscription)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool
+output_owes(
+    const struct output *output, const struct subscription *subscription)
+{
+    if (subscription->books.queued > 0 ||
+        list_has(&output->leading, subscription) ||
+        list_has(&output->trailing, subscription)) {
+        return true;
+    }
+    for (uint32_t i = 0; i < output->count; i++) {
+        const struct segment *segment = output_at(output, i);
+        if (segment_is_gap(segment) && segment->messages > 0 &&
+            context_has(segment->context, subscription)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Let a gap be reported without the subscription. */
 static void
 forget_gap(struct gap_list *list, struct gap *gap,

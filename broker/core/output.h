@@ -149,6 +149,10 @@ bool output_is_empty(const struct output *output);
 /* No message is queued and no gap to report; control frames may be. */
 bool output_has_no_data(const struct output *output);
 
+/* Is something queued for the subscription, or a gap of it not yet reported? */
+bool output_owes(
+    const struct output *output, const struct subscription *subscription);
+
 /* The subscription ends: what is queued for it alone is dropped, what is queued
  * for others too no longer names it. Its `queued` is 0 afterwards. */
 void output_forget(struct output *output, struct subscription *subscription);
