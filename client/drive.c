@@ -118,21 +118,13 @@ wait_for_events(struct broker_client *client, uint64_t until_us, bool for_next)
     }
 }
 
-/* Everything that can be done now, and at most one sleep until `until_us`. */
+/* Everything that can be done now without asking the socket. */
 static void
-turn(struct broker_client *client, uint64_t until_us, bool for_next)
+step(struct broker_client *client, bool for_next)
 {
     link_step(client, client_now_us());
-    link_write(client);
     if (has_work(client)) {
         link_process(client, for_next);
-    }
-    bool has_event = for_next && client->session.inbox.count > 0;
-    if (!has_event) {
-        wait_for_events(client, until_us, for_next);
-    }
-    if (client->closing) {
-        link_step(client, client_now_us());
     }
     link_write(client);
 }
@@ -149,6 +141,7 @@ drive_begin(struct broker_client *client)
 static void
 drive_end(struct broker_client *client)
 {
+    link_write(client); /* what the last callbacks have published */
     client->driving = false;
     client->awake = false;
     (void)pthread_cond_broadcast(&client->changed);
@@ -199,25 +192,33 @@ may_drive(const struct broker_client *client)
                pthread_equal(client->loop_thread, pthread_self()));
 }
 
-/* Why should the wait end without its condition? BROKER_OK: it should not. */
-static enum broker_status
-check_wait(struct broker_client *client, unsigned stop_mark, bool first,
-    uint64_t deadline_us)
+struct wait {
+    client_done_fn *done;
+    void *argument;
+    uint64_t deadline_us;
+    unsigned stop_mark;
+    bool first; /* without time to wait, what can be done is still done */
+    enum broker_status status;
+};
+
+/* Is there no reason to go on? Then wait->status says how it ended. */
+static bool
+is_over(struct broker_client *client, struct wait *wait)
 {
-    if (client->freeing) {
-        return BROKER_E_CLOSED;
+    if (wait->done(client, wait->argument)) {
+        wait->status = BROKER_OK;
+    } else if (client->freeing) {
+        wait->status = BROKER_E_CLOSED;
+    } else if (client->state == BROKER_CLIENT_CLOSED) {
+        wait->status = client_closed_status(client);
+    } else if (is_stopped(client, wait->stop_mark)) {
+        wait->status = BROKER_E_INTERRUPTED;
+    } else if (!wait->first && client_now_us() >= wait->deadline_us) {
+        wait->status = BROKER_E_TIMEOUT;
+    } else {
+        return false;
     }
-    if (client->state == BROKER_CLIENT_CLOSED) {
-        return client_closed_status(client);
-    }
-    if (is_stopped(client, stop_mark)) {
-        return BROKER_E_INTERRUPTED;
-    }
-    /* Without time to wait, what can be done at once is still done. */
-    if (!first && client_now_us() >= deadline_us) {
-        return BROKER_E_TIMEOUT;
-    }
-    return BROKER_OK;
+    return true;
 }
 
 enum broker_status
@@ -228,32 +229,39 @@ client_wait(struct broker_client *client, client_done_fn *done, void *argument,
         return client_refuse(client, BROKER_E_INVALID_ARGUMENT,
             "a blocking call inside a callback");
     }
-    /* A stop that came when nobody was waiting is for the next who does. */
-    unsigned stop_mark = client->stop_seen;
-    enum broker_status status = BROKER_OK;
+    struct wait wait = {
+        .done = done,
+        .argument = argument,
+        .deadline_us = deadline_us,
+        /* A stop that came when nobody waited is for the next who does. */
+        .stop_mark = client->stop_seen,
+        .first = true,
+    };
     bool drives = false;
-    for (bool first = true; !done(client, argument); first = false) {
-        status = check_wait(client, stop_mark, first, deadline_us);
-        if (status != BROKER_OK) {
-            break;
-        }
-        if (drives || may_drive(client)) {
-            if (!drives) {
-                drive_begin(client);
-                client->session.stop_mark = stop_mark;
-                drives = true;
-            }
-            turn(client, deadline_us, for_next);
-            (void)pthread_cond_broadcast(&client->changed);
-        } else {
+    while (!is_over(client, &wait)) {
+        if (!drives && !may_drive(client)) {
             client_wake(client);
             sleep_until_changed(client, deadline_us);
+            wait.first = false;
+            continue;
         }
+        if (!drives) {
+            drive_begin(client);
+            client->session.stop_mark = wait.stop_mark;
+            drives = true;
+        }
+        step(client, for_next);
+        if (is_over(client, &wait)) { /* a callback of the step may say so */
+            break;
+        }
+        wait_for_events(client, deadline_us, for_next);
+        wait.first = false;
+        (void)pthread_cond_broadcast(&client->changed);
     }
     if (drives) {
         drive_end(client);
     }
-    return status;
+    return wait.status;
 }
 
 static bool
@@ -396,7 +404,9 @@ process(struct broker_client *client)
     if (!client->driving && client->state != BROKER_CLIENT_CLOSED) {
         drive_begin(client);
         client->session.stop_mark = atomic_load(&client->stop_count);
-        turn(client, 0, false);
+        step(client, false);
+        wait_for_events(client, 0, false);
+        step(client, false);
         drive_end(client);
     }
     if (client->freeing) {

@@ -55,6 +55,7 @@ options_read(const struct broker_client_options *given,
         size_t n = given->options_bytes < sizeof *out ? given->options_bytes
                                                       : sizeof *out;
         memcpy(out, given, n);
+        out->options_bytes = given->options_bytes;
     }
 }
 
