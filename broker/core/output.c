@@ -371,6 +371,26 @@ output_forget(struct output *output, struct subscription *subscription)
     output_count_pinned(output);
 }
 
+uint64_t
+output_unreported(const struct output *output)
+{
+    uint64_t messages = 0;
+    const struct gap *gap;
+    TAILQ_FOREACH(gap, &output->leading, link)
+    {
+        messages += gap->messages;
+    }
+    TAILQ_FOREACH(gap, &output->trailing, link)
+    {
+        messages += gap->messages;
+    }
+    for (uint32_t i = 0; i < output->count; i++) {
+        const struct segment *segment = output_at(output, i);
+        messages += segment_is_gap(segment) ? segment->messages : 0;
+    }
+    return messages;
+}
+
 void
 output_drop_data(struct output *output)
 {

@@ -157,6 +157,9 @@ bool output_owes(
  * for others too no longer names it. Its `queued` is 0 afterwards. */
 void output_forget(struct output *output, struct subscription *subscription);
 
+/* Messages that are missing and were not reported by a GAP yet. */
+uint64_t output_unreported(const struct output *output);
+
 /* Drop the data lane and all gaps; the control lane stays. */
 void output_drop_data(struct output *output);
 

@@ -5,6 +5,7 @@
 #include "session.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -220,14 +221,17 @@ session_refuse(struct session *session, const struct refusal *refusal)
     }
 }
 
+/* `text` says more than the code's own text, or is NULL. */
 static void
-send_goaway(struct session *session)
+send_goaway(struct session *session, const char *text)
 {
     session->goaway_sent = true;
     if (session->close_code == BROKER_E_LEAVING) {
         return; /* it was the peer who began to close */
     }
-    const char *text = broker_status_text((unsigned)session->close_code);
+    if (text == NULL) {
+        text = broker_status_text((unsigned)session->close_code);
+    }
     uint8_t tlvs[TEXT_BYTES_MAX + 16];
     size_t tlv_bytes = 0;
     if (broker_tlv_put(tlvs, sizeof tlvs, &tlv_bytes, BROKER_TAG_TEXT,
@@ -252,7 +256,7 @@ session_output_spans(
 {
     if (session->state == SESSION_CLOSING && !session->goaway_sent &&
         output_has_no_data(&session->output)) {
-        send_goaway(session);
+        send_goaway(session, NULL);
     }
     return output_spans(&session->output, spans, max);
 }
@@ -379,18 +383,36 @@ begin_closing(struct session *session, enum broker_status code)
     session_schedule(session);
 }
 
+/* What a peer that is disconnected for falling behind loses: the last thing
+ * that it hears, in place of a GAP. */
+static const char *
+loss_text(const struct session *session, char *dst, size_t cap)
+{
+    const struct output *output = &session->output;
+    snprintf(dst, cap,
+        "fell behind: lost are %llu messages that were queued and %llu that "
+        "did "
+        "not fit",
+        (unsigned long long)output->messages,
+        (unsigned long long)output_unreported(output));
+    return dst;
+}
+
 void
 session_close_now(struct session *session, enum broker_status code)
 {
     if (session->state == SESSION_CLOSING) {
         return;
     }
+    char text[TEXT_BYTES_MAX];
+    bool slow = code == BROKER_E_SLOW_CONSUMER;
+    const char *says = slow ? loss_text(session, text, sizeof text) : NULL;
     begin_closing(session, code);
     output_drop_data(&session->output);
     if (session->draining_count > 0) {
         subscriptions_drained(session); /* nothing may follow GOAWAY */
     }
-    send_goaway(session);
+    send_goaway(session, says);
 }
 
 void
