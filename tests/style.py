@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: MIT
 """What clang-format does not check: the style rules that a script can.
 
-    tests/style.py [FILE]...
+    tests/style.py [--fix] [FILE]...
 
-Without files, every file that git knows. Rules (CONTRIBUTING.md):
+Without files, every file that git knows. --fix shortens the lines that divide
+sections (/* ---- name ---- */); the rest is for people. Rules (CONTRIBUTING.md):
 a licence line first, functions of at most 70 lines, files of at most 700,
 80 columns, no tabs or blanks at the end of a line, a guard in every header.
 """
@@ -80,6 +81,19 @@ def check(path):
         yield from check_c(path, lines)
 
 
+def fix(path):
+    """Dashes at the end of a section's line, as many as fit."""
+    if path.suffix not in C_FILES:
+        return
+    text = path.read_text(encoding="utf-8")
+    fixed = re.sub(r"^(/\* ---- .*?) -+ \*/$",
+                   lambda m: m.group(1) + " " +
+                   "-" * (COLUMNS_MAX - len(m.group(1)) - 4) + " */",
+                   text, flags=re.M)
+    if fixed != text:
+        path.write_text(fixed, encoding="utf-8")
+
+
 def tracked():
     root = Path(__file__).resolve().parent.parent
     names = subprocess.run(["git", "-C", str(root), "ls-files", "-z"],
@@ -88,11 +102,14 @@ def tracked():
 
 
 def main():
-    paths = [Path(name) for name in sys.argv[1:]] or tracked()
+    names = [name for name in sys.argv[1:] if name != "--fix"]
+    paths = [Path(name) for name in names] or tracked()
     count = 0
     for path in paths:
         if not path.is_file():
             continue
+        if "--fix" in sys.argv[1:]:
+            fix(path)
         for number, problem in check(path):
             print(f"{path}:{number}: {problem}")
             count += 1
