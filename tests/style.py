@@ -5,9 +5,10 @@
     tests/style.py [--fix] [FILE]...
 
 Without files, every file that git knows. --fix shortens the lines that divide
-sections (/* ---- name ---- */); the rest is for people. Rules (CONTRIBUTING.md):
-a licence line first, functions of at most 70 lines, files of at most 700,
-80 columns, no tabs or blanks at the end of a line, a guard in every header.
+sections (/* ---- name ---- */); the rest is for people. Rules, as in
+CONTRIBUTING.md: a licence line first, functions of at most 70 lines, files of
+at most 700, 80 columns, no tabs or blanks at the end of a line, a guard in
+every header.
 """
 import re
 import subprocess
