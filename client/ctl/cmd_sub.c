@@ -392,7 +392,9 @@ leave(struct subscriber *subscriber)
         return link_close(&subscriber->link, LEAVE_NS);
     }
     if (drain) {
-        say("gap: messages may be missing (the end did not come in time)");
+        say("gap: messages may be missing (%s)",
+            subscriber->link.lost_ns != 0 ? "there is no connection"
+                                          : "the end did not come in time");
         subscriber->gap = subscriber->gave_up = true;
     }
     return CTL_EXIT_OK;

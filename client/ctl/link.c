@@ -14,6 +14,7 @@
 
 #include "duration.h"
 #include "say.h"
+#include "signals.h"
 
 #define LINK_OTHERS_MAX  64
 #define LEAVE_QUICKLY_MS 500
@@ -254,11 +255,31 @@ make_client(struct link *link, const struct invocation *invocation,
     return status == BROKER_OK ? CTL_EXIT_OK : link_failure(link, status);
 }
 
+/* The first connection: one attempt, which the client ends by itself when the
+ * time for each address is over. */
+static enum ctl_exit
+await_connection(struct link *link)
+{
+    while (link->up_ns == 0) {
+        struct pollfd fds = {.fd = signals_fd(), .events = POLLIN};
+        const enum broker_status status = link_turn(link, &fds, 1, -1);
+
+        if (status != BROKER_OK) {
+            (void)link_failure(link, status);
+            return CTL_EXIT_UNAVAILABLE;
+        }
+        if (signals_stop_wanted()) {
+            say("interrupted while connecting");
+            return CTL_EXIT_UNAVAILABLE;
+        }
+    }
+    return CTL_EXIT_OK;
+}
+
 enum ctl_exit
 link_open(struct link *link, const struct invocation *invocation,
     const struct link_options *options)
 {
-    enum broker_status status;
     enum ctl_exit code;
 
     *link = (struct link){
@@ -268,17 +289,13 @@ link_open(struct link *link, const struct invocation *invocation,
         .user = options->user,
     };
     code = make_client(link, invocation, options);
+    if (code == CTL_EXIT_OK) {
+        code = await_connection(link);
+    }
     if (code != CTL_EXIT_OK) {
-        return code;
+        link_drop(link);
     }
-    /* Ends by itself: one attempt, with a time limit for each address. */
-    status = broker_client_connect_wait(link->client, -1);
-    if (status == BROKER_OK) {
-        return CTL_EXIT_OK;
-    }
-    (void)link_failure(link, status);
-    link_drop(link);
-    return CTL_EXIT_UNAVAILABLE;
+    return code;
 }
 
 enum ctl_exit

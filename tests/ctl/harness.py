@@ -62,11 +62,12 @@ class Stream:
             if not piece:
                 return
 
-    def wait_for(self, condition):
-        """Wait until condition(data) is true; false if it ended before."""
+    def wait_for(self, condition, timeout=DEADLINE):
+        """Wait until condition(data) is true; false if it ended before, or
+        the time is over."""
         with self.changed:
             return self.changed.wait_for(
-                lambda: condition(self.data) or self.ended, DEADLINE) and \
+                lambda: condition(self.data) or self.ended, timeout) and \
                 bool(condition(self.data))
 
     def bytes(self):

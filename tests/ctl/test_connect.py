@@ -124,6 +124,19 @@ class Refusals(harness.CtlTest):
                                  "t", "m", "--timeout", "100ms")
             self.assertIn(address, result.err)
 
+    def test_interrupted(self):
+        """A signal ends the wait for a broker that does not answer."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            address = "tcp://127.0.0.1:%d" % listener.getsockname()[1]
+            for command in (["sub", "t"], ["reply", "t", "x"]):
+                process = self.start(*command, "-s", address,
+                                     "--connect-timeout", "0")
+                peer, _ = listener.accept()
+                process.signal(signal.SIGINT)
+                self.assertEqual(process.wait(), harness.UNAVAILABLE)
+                self.assertIn("interrupted", process.error_text())
+                peer.close()
+
     def test_connection_limit(self):
         broker = self.broker(max_connections=1)
         self.subscriber(broker.tcp, "t")
@@ -205,7 +218,9 @@ class Losses(harness.CtlTest):
             "the connection")
         broker.process.signal(signal.SIGKILL)
         broker.process.wait()
-        self.assertEqual(sub.wait(), harness.TIMEOUT)
+        self.assertEqual(sub.wait(), harness.GAP)
+        self.assertIn("gap: messages may be missing (there is no connection)",
+                      sub.error_text())
         said = re.findall("trying again", sub.error_text())
         self.assertEqual(len(said), 1, sub.error_text())
 

@@ -35,6 +35,24 @@ class Ping(harness.CtlTest):
             self.assertEqual(ping.wait(), harness.OK)
             self.assertIn(b"1 sent, 1 answered, min/", ping.stdout.bytes())
 
+    def test_a_signal_ends_the_wait_for_an_answer(self):
+        ping = self.start("ping", "-s", self.server, "-n", "100", "-i",
+                          "10ms", "--timeout", "1h")
+        ping.expect_out(b"number=1 ")
+        self.broker_process.process.signal(signal.SIGSTOP)
+        harness.wait_until(lambda: self.is_waiting(ping),
+                           "a ping without an answer")
+        ping.signal(signal.SIGINT)
+        self.assertEqual(ping.wait(), harness.OK)
+        self.broker_process.process.signal(signal.SIGCONT)
+        self.assertRegex(ping.stdout.bytes(), rb"\d+ sent, \d+ answered")
+
+    def is_waiting(self, ping):
+        """No line has come for ten times the interval."""
+        before = len(ping.stdout.bytes())
+        return not ping.stdout.wait_for(
+            lambda data: len(data) != before, 0.1)
+
     def test_no_answer(self):
         ping = self.start("ping", "-s", self.server, "-n", "100", "-i",
                           "50ms", "--timeout", "300ms")

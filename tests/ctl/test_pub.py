@@ -170,13 +170,17 @@ class Limits(harness.CtlTest):
 
     def test_over_the_limit(self):
         path = self.write("big", b"x" * (self.LIMIT + 1))
-        for arguments, stdin in (
-                (["--file", path], b""),
-                (["--stdin"], b"x" * (self.LIMIT + 1)),
-                (["x" * (self.LIMIT + 1)], b""),
-                (["--file", self.write("edge", b"x" * self.LIMIT)], b"")):
+        edge = self.write("edge", b"x" * self.LIMIT)
+        for arguments, stdin, says in (
+                (["--file", path], b"", path + " is larger than the broker"),
+                (["--stdin"], b"x" * (self.LIMIT + 1),
+                 "standard input is larger than the broker"),
+                (["x" * (self.LIMIT + 1)], b"",
+                 "the argument is larger than the broker"),
+                (["--file", edge], b"", "cannot publish to t")):
             result = self.expect(harness.DATA, "pub", "-s", self.server, "t",
                                  *arguments, stdin=stdin)
+            self.assertIn(says, result.err)
             self.assertRegex(result.err, r"\b65,?536\b")
             self.assertEqual(len(result.err.splitlines()), 1, result)
 
