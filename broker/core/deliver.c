@@ -274,20 +274,33 @@ deliver_slice(struct core *core, const struct route *route,
     return refused;
 }
 
-/* Must the run be taken apart? With groups each message may go to another
- * member; and where the newest are refused, the edge of a queue may lie in the
- * middle of the run. */
+/* Is it open which of the run's messages this one will take? Where the newest
+ * are refused, the edge of the queue may lie in the middle of the run; and some
+ * of them may be larger than the peer accepts. */
 static bool
-needs_single_messages(const struct run *run)
+may_take_part(const struct route_target *target, const struct run *run,
+    const struct core *core)
+{
+    const struct session *session = target->session;
+    bool fits = output_fits(&session->output, run->slice.bytes);
+    if (session->max_body_bytes < core->options.max_body_bytes) {
+        return !fits || run->slice.bytes > (uint64_t)BROKER_HEADER_BYTES +
+                                               session->max_body_bytes;
+    }
+    return !fits && target->context->overflow != BROKER_OVERFLOW_DROP_OLDEST;
+}
+
+/* Must the run be taken apart? With groups each message may go to another
+ * member. */
+static bool
+needs_single_messages(const struct core *core, const struct run *run)
 {
     const struct route *route = run->route;
     if (route->group_count > 0) {
         return true;
     }
     for (uint32_t i = 0; i < route->target_count; i++) {
-        const struct route_target *target = &route->targets[i];
-        if (target->context->overflow != BROKER_OVERFLOW_DROP_OLDEST &&
-            !output_fits(&target->session->output, run->slice.bytes)) {
+        if (may_take_part(&route->targets[i], run, core)) {
             return true;
         }
     }
@@ -321,7 +334,7 @@ deliver_run(struct core *core, const struct run *run)
     } else {
         core->totals.matched_messages += run->slice.messages;
     }
-    if (run->slice.messages > 1 && needs_single_messages(run)) {
+    if (run->slice.messages > 1 && needs_single_messages(core, run)) {
         deliver_single_messages(core, run);
     } else {
         uint32_t refused = deliver_slice(core, route, &run->slice);

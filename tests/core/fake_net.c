@@ -337,10 +337,13 @@ fake_next(struct fake_peer *peer, struct broker_frame *frame)
 {
     static const struct broker_limits limits = BROKER_LIMITS_DEFAULT;
     size_t n;
+    if (peer->received_bytes == 0) {
+        return false;
+    }
     enum broker_status status =
         broker_frame_decode(&limits, peer->received + peer->decoded_bytes,
             peer->received_bytes - peer->decoded_bytes, frame, &n);
-    if (peer->received_bytes == 0 || status == BROKER_MORE) {
+    if (status == BROKER_MORE) {
         return false;
     }
     require(peer->net, status == BROKER_OK, "the core sent what is no frame");
