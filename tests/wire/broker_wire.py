@@ -334,14 +334,11 @@ class Connection:
         self.sock.shutdown(socket.SHUT_WR)
 
     def read_to_end(self, timeout=None):
-        """All events until the broker closes its side, but for the GOAWAY
-        that is no news: that the end is a polite one."""
+        """All events until the broker closes its side."""
         events = []
         try:
             while True:
-                event = self.next_event(timeout)
-                if not (isinstance(event, Goaway) and event.code == LEAVING):
-                    events.append(event)
+                events.append(self.next_event(timeout))
         except Closed:
             return events
 

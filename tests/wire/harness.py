@@ -185,12 +185,8 @@ class RawPeer:
             self.buffer += data
 
     def rest(self, timeout=None):
-        """All frames up to the end of the stream, but for a GOAWAY LEAVING
-        with which a broker may end a half-closed one."""
-        frames = list(iter(lambda: self.next_frame(timeout), None))
-        if frames and getattr(frames[-1], "name", "") == "LEAVING":
-            frames.pop()
-        return frames
+        """All frames up to the end of the stream."""
+        return list(iter(lambda: self.next_frame(timeout), None))
 
     def rest_bytes(self, timeout=None):
         """All bytes up to the end of the stream."""

@@ -130,6 +130,18 @@ class Topics(BrokerTest):
         self.assert_refused("BAD_TOPIC", connection.publish, "x" * 60000)
         self.assert_refused("BAD_FILTER", connection.subscribe, "x" * 60000)
 
+    def test_reply_to(self):
+        """Beyond a limit it is BAD_TOPIC, as the topic itself is (3.3)."""
+        connection = self.connect()
+        connection.subscribe("t")
+        for name in ["x" * 101, "a/b/c/d/e"]:
+            self.assert_refused("BAD_TOPIC", connection.publish, "t",
+                                reply_to=name)
+        for name in ["x" * 100, "a/b/c/d"]:
+            connection.publish("t", reply_to=name)
+            self.assertEqual(connection.next_event().reply_to,
+                             name.encode())
+
     def test_levels(self):
         connection = self.connect()
         self.assertEqual(connection.welcome.max_topic_levels, 4)

@@ -56,6 +56,8 @@ class Refusals(BrokerTest):
     def test_an_error_without_a_number_names_the_topic(self):
         for code, frame in [
                 ("BAD_TOPIC", codec.Publish(topic=b"a/+")),
+                ("BAD_TOPIC", codec.Publish(topic=b"\xff\0")),
+                ("BAD_TOPIC", codec.Publish(topic=b"x" * 5000)),
                 ("RESERVED_TOPIC", codec.Publish(topic=b"$a")),
                 ("BAD_REQUEST", codec.Publish(
                     topic=b"a", fields=[(codec.REPLY_TO, b"r")])),

@@ -135,6 +135,15 @@ class Sessions(BrokerTest):
         publisher.close()
         self.assertEqual(self.publisher().welcome.last_publish, 0)
 
+    def test_retry_without_a_number_is_ignored(self):
+        publisher = self.publisher()
+        publisher.publish("t")
+        for _ in range(3):
+            publisher.publish("t", ack=False, flags=codec.RETRY)
+        self.assert_silent(publisher)
+        self.assertEqual([self.subscriber.next_event().frame.flags
+                          for _ in range(4)], [0] + [codec.RETRY] * 3)
+
     def test_numbers_of_other_sessions_do_not_matter(self):
         publish_bulk(self.publisher(), "t", numbered(10))
         other = self.connect(session=os.urandom(16))
