@@ -74,7 +74,7 @@ enum ctl_exit cmd_unknown(const char *name);
  * run it. The result is the exit code. */
 enum ctl_exit cmd_main(struct out *out, char **argv, size_t argc);
 
-/* ---- usage.c: texts made from the descriptors ----------------------------- */
+/* ---- usage.c: texts made from the descriptors ---------------------------- */
 
 /* `brokerctl --help`. */
 void usage_print_all(struct out *out);

@@ -80,7 +80,7 @@ struct pub {
     bool full, wait_input, ended;
 };
 
-/* ---- the loop -------------------------------------------------------------------- */
+/* ---- the loop ------------------------------------------------------------ */
 
 /* Get a payload into `held`. False: there is none now. */
 static bool
@@ -237,7 +237,7 @@ publish_all(struct pub *pub)
     return code;
 }
 
-/* ---- beginning and end -------------------------------------------------------------- */
+/* ---- beginning and end --------------------------------------------------- */
 
 static enum ctl_exit
 check_settings(const struct pub_settings *settings)

@@ -88,7 +88,7 @@ struct replier {
     enum broker_status refusal;
 };
 
-/* ---- answers ------------------------------------------------------------------ */
+/* ---- answers ------------------------------------------------------------- */
 
 static void
 published_cb(struct broker_client *client,
@@ -140,7 +140,7 @@ answer(struct replier *replier, const char *reply_to, const void *payload,
                                : link_failure(&replier->link, status);
 }
 
-/* ---- commands --------------------------------------------------------------------- */
+/* ---- commands ------------------------------------------------------------ */
 
 static void
 job_free(struct job *job)
@@ -228,7 +228,7 @@ start_job(struct replier *replier, struct job *job, char *topic, char *reply_to,
     return code;
 }
 
-/* ---- requests -------------------------------------------------------------------------- */
+/* ---- requests ------------------------------------------------------------ */
 
 static char *
 text_of(struct broker_bytes bytes)
@@ -316,7 +316,7 @@ take_all(struct replier *replier)
     return code;
 }
 
-/* ---- the loop ----------------------------------------------------------------------------- */
+/* ---- the loop ------------------------------------------------------------ */
 
 /* The first deadline of a running command. */
 static uint64_t
@@ -429,7 +429,7 @@ serve(struct replier *replier)
     }
 }
 
-/* ---- beginning and end ------------------------------------------------------------------------ */
+/* ---- beginning and end --------------------------------------------------- */
 
 static enum ctl_exit
 subscribe(struct replier *replier)

@@ -83,7 +83,7 @@ make_inbox(struct req *req)
     return true;
 }
 
-/* ---- what the library calls ------------------------------------------------- */
+/* ---- what the library calls ---------------------------------------------- */
 
 static void
 reply_cb(struct broker_client *client, const struct broker_message *message,
@@ -127,7 +127,7 @@ published_cb(struct broker_client *client,
     }
 }
 
-/* ---- the exchange -------------------------------------------------------------- */
+/* ---- the exchange -------------------------------------------------------- */
 
 static enum ctl_exit
 subscribe_inbox(struct req *req)
@@ -219,7 +219,7 @@ exchange(struct req *req)
     return code;
 }
 
-/* ---- beginning and end ------------------------------------------------------------ */
+/* ---- beginning and end --------------------------------------------------- */
 
 static enum ctl_exit
 connect_and_ask(struct req *req)

@@ -85,7 +85,7 @@ subject_find(const char *name)
     return NULL;
 }
 
-/* ---- asking ----------------------------------------------------------------------- */
+/* ---- asking -------------------------------------------------------------- */
 
 static json_t *
 parse_answer(const struct stats *stats, struct broker_bytes payload)
@@ -193,7 +193,7 @@ ask_all(struct stats *stats, enum ctl_exit *code)
     return answer;
 }
 
-/* ---- showing ------------------------------------------------------------------------- */
+/* ---- showing ------------------------------------------------------------- */
 
 static int
 dump_piece(const char *data, size_t len, void *user)

@@ -96,7 +96,7 @@ struct subscriber {
     uint64_t deadline_ns; /* of --timeout */
 };
 
-/* ---- what the library calls -------------------------------------------------- */
+/* ---- what the library calls ---------------------------------------------- */
 
 static bool
 has_enough(const struct subscriber *subscriber)
@@ -205,7 +205,7 @@ unsubscribed_cb(struct broker_client *client,
     }
 }
 
-/* ---- the loop ------------------------------------------------------------------ */
+/* ---- the loop ------------------------------------------------------------ */
 
 /* The reader of our output has gone, or the output is broken. */
 static void
@@ -301,7 +301,7 @@ receive(struct subscriber *subscriber)
     return subscriber->refused;
 }
 
-/* ---- beginning and end ----------------------------------------------------------- */
+/* ---- beginning and end --------------------------------------------------- */
 
 static enum ctl_exit
 subscribe_one(struct subscriber *subscriber, struct sub_filter *filter)

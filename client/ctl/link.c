@@ -48,7 +48,7 @@ link_left_ms(uint64_t deadline_ns)
     return left_ms > INT_MAX ? INT_MAX : (int)left_ms;
 }
 
-/* ---- results ---------------------------------------------------------------- */
+/* ---- results ------------------------------------------------------------- */
 
 enum ctl_exit
 link_exit_code(enum broker_status status)
@@ -104,7 +104,7 @@ link_failure(struct link *link, enum broker_status status)
     return link_exit_code(status);
 }
 
-/* ---- what the client tells -------------------------------------------------- */
+/* ---- what the client tells ----------------------------------------------- */
 
 static void
 connection_up(struct link *link, const struct broker_client_state_event *event)
@@ -201,7 +201,7 @@ notice_cb(struct broker_client *client,
                                         : broker_status_text(notice->code));
 }
 
-/* ---- life -------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------- */
 
 /* -s, else BROKER_URL, else NULL: the library's defaults. */
 static const char *
@@ -329,7 +329,7 @@ link_drop(struct link *link)
     link->client = NULL;
 }
 
-/* ---- driving ------------------------------------------------------------------ */
+/* ---- driving ------------------------------------------------------------- */
 
 static int
 shorter_ms(int a, int b)

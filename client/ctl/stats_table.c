@@ -79,7 +79,7 @@ stats_books_off(const json_t *entry)
                json_integer_value(dropped));
 }
 
-/* ---- totals -------------------------------------------------------------------- */
+/* ---- totals -------------------------------------------------------------- */
 
 static void
 add_members(struct table *table, const json_t *object, const char *prefix)
@@ -117,7 +117,7 @@ stats_table_totals(struct out *out, const json_t *object)
     return ok;
 }
 
-/* ---- rows --------------------------------------------------------------------------- */
+/* ---- rows ---------------------------------------------------------------- */
 
 struct columns {
     const char *keys[COLUMNS_MAX];

@@ -8,6 +8,7 @@ with a deadline; nothing sleeps.
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -188,6 +189,16 @@ class Result:
                                             self.err[:4000])
 
 
+def has_ipv6():
+    """Some containers have no IPv6 loopback."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
+
+
 class CtlTest(unittest.TestCase):
     """Temporary folder, brokers and brokerctl processes of one test."""
 
@@ -197,6 +208,11 @@ class CtlTest(unittest.TestCase):
 
     def path(self, name):
         return os.path.join(self.folder, name)
+
+    def every_kind_of_address(self):
+        """Listen on a UNIX socket, IPv4, and IPv6 if there is any."""
+        return (["unix://" + self.path("s.sock"), "tcp://127.0.0.1:0"] +
+                (["tcp://[::1]:0"] if has_ipv6() else []))
 
     def write(self, name, data):
         with open(self.path(name), "wb") as file:

@@ -18,10 +18,6 @@ def free_port():
 
 
 class Addresses(harness.CtlTest):
-    def setUp(self):
-        super().setUp()
-        self.unix = "unix://" + self.path("s.sock")
-
     def round_trip(self, address):
         sub = self.subscriber(address, "t", "--count", "1")
         self.expect(harness.OK, "pub", "-s", address, "t", "hello")
@@ -29,11 +25,10 @@ class Addresses(harness.CtlTest):
         self.assertEqual(sub.stdout.bytes(), b"hello\n")
 
     def test_unix_ipv4_and_ipv6(self):
-        broker = self.broker(["tcp://127.0.0.1:0", "tcp://[::1]:0",
-                              self.unix])
-        for prefix in ("tcp://127", "tcp://[::1]", "unix://"):
-            with self.subTest(prefix=prefix):
-                self.round_trip(broker.address(prefix))
+        broker = self.broker(self.every_kind_of_address())
+        for address in broker.addresses:
+            with self.subTest(address=address):
+                self.round_trip(address)
         name = broker.tcp.replace("127.0.0.1", "localhost")
         self.round_trip(name)
 

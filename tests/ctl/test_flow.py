@@ -28,8 +28,7 @@ class Bytes(harness.CtlTest):
             data += bytes(range(256)) + block
         data = bytes(data[:10000000])
         path = self.write("data", data)
-        broker = self.broker(["unix://" + self.path("s.sock"),
-                              "tcp://127.0.0.1:0"])
+        broker = self.broker(self.every_kind_of_address())
         for address in broker.addresses:
             with self.subTest(address=address):
                 copy = self.path("copy")
@@ -96,8 +95,13 @@ class Lines(harness.CtlTest):
 
     def test_a_stopped_subscriber(self):
         """What a stopped sub does not get is counted: the sum is exact."""
-        server = self.broker().tcp
         path = self.numbers(MILLION)
+        broker = self.broker(self.every_kind_of_address())
+        for address in broker.addresses:
+            with self.subTest(address=address):
+                self.check_stopped(address, path)
+
+    def check_stopped(self, server, path):
         copy = self.path("copy")
         with open(copy, "wb") as file:
             sub = self.start("sub", "-v", "-s", server, "n", stdout=file)
@@ -175,8 +179,8 @@ class Readers(harness.CtlTest):
         self.assertEqual(os.read(reading, 10), b"m\n")
         os.close(reading)
         self.assertEqual(sub.wait(), harness.OK)
-        said = harness.lines_without(sub.error_text(), "connected to", "leaving",
-                                     "subscribed", "unsubscribed")
+        said = harness.lines_without(sub.error_text(), "connected to",
+                                     "leaving", "subscribed", "unsubscribed")
         self.assertEqual(said, [])
 
     def test_closed_pipe_while_writing(self):
