@@ -168,12 +168,17 @@ class Broker:
         return self.address("tcp://")
 
     def stop(self):
-        """An orderly end."""
-        self.process.signal(signal.SIGTERM)
-        code = self.process.wait()
-        if code != 0:
-            raise AssertionError("brokerd ended with %d: %s" % (
-                code, self.process.error_text()[-4000:]))
+        """An orderly end, unless it has ended already."""
+        try:
+            if self.process.process.poll() is None:
+                self.process.signal(signal.SIGCONT)
+                self.process.signal(signal.SIGTERM)
+                code = self.process.wait()
+                if code != 0:
+                    raise AssertionError("brokerd ended with %d: %s" % (
+                        code, self.process.error_text()[-4000:]))
+        finally:
+            self.process.end()
 
 
 class Result:
@@ -225,7 +230,7 @@ class CtlTest(unittest.TestCase):
         if listen is None:
             listen = ["tcp://127.0.0.1:0"]
         broker = Broker(listen, **options)
-        self.addCleanup(broker.process.end)
+        self.addCleanup(broker.stop)
         return broker
 
     def start(self, *arguments, **more):

@@ -96,10 +96,14 @@ class Lines(harness.CtlTest):
     def test_a_stopped_subscriber(self):
         """What a stopped sub does not get is counted: the sum is exact."""
         path = self.numbers(MILLION)
-        broker = self.broker(self.every_kind_of_address())
-        for address in broker.addresses:
-            with self.subTest(address=address):
-                self.check_stopped(address, path)
+        for options in ({}, harness.SMALL_QUEUES):
+            broker = self.broker(self.every_kind_of_address(), **options)
+            for address in broker.addresses:
+                with self.subTest(address=address, options=options):
+                    gaps = self.check_stopped(address, path)
+                    if options:
+                        self.assertGreater(gaps, 0)
+            broker.stop()
 
     def check_stopped(self, server, path):
         copy = self.path("copy")
@@ -121,6 +125,7 @@ class Lines(harness.CtlTest):
         self.assertEqual(got, sorted(set(got)))
         self.assertEqual(sub_code, harness.GAP if gaps else harness.OK)
         self.assertIn(code, (harness.OK, harness.QUEUE_REFUSED))
+        return gaps
 
     def test_gaps_as_json_and_in_the_exit_code(self):
         server = self.broker(**harness.SMALL_QUEUES).tcp
