@@ -299,7 +299,11 @@ void
 session_received(struct session *session, size_t len)
 {
     session->heard_ms = session->core->now_ms;
-    session->pinged = false;
+    if (session->pinged) {
+        /* The next PING is due sooner than giving the peer up was. */
+        session->pinged = false;
+        session_schedule(session);
+    }
     session->received_bytes += len;
     intake_commit(&session->intake, &session->core->intake, len);
     dispatch_input(session);
