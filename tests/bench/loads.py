@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: MIT
+"""The loads: what is measured, by which figure, against which target.
+
+The one place where a row of the report is defined. Knows nothing of how a
+broker is started or a report is written.
+"""
+from dataclasses import dataclass, field
+
+KIB = 1024
+MIB = 1024 * KIB
+
+BROKERD = "brokerd"
+RELAY = "relay"
+PEERS = ("nats", "redis", "mosquitto")
+ALL = (BROKERD, RELAY) + PEERS
+BROKERS = (BROKERD,) + PEERS
+
+
+@dataclass(frozen=True)
+class Target:
+    """What brokerd should reach.
+
+    against   "peer" (the best of them), one candidate's name, "row:KEY" (the
+              same figure of brokerd in another row) or "" (a fixed value)
+    factor    times that; with "" the value itself
+    at_least  the figure or ratio should not be below it; else not above it
+    """
+    against: str
+    factor: float
+    at_least: bool
+
+    def text(self):
+        word = "≥" if self.at_least else "≤"
+        against = {"peer": "the best peer", RELAY: "the relay", "": ""}.get(
+            self.against, self.against)
+        if self.against.startswith("row:"):
+            against = self.against[4:]
+        factor = f"{self.factor:g}"
+        return f"{word} {factor} × {against}" if against else \
+            f"{word} {factor}"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of a cell. key is also the name in the JSON."""
+    key: str
+    title: str
+    higher_is_better: bool
+    targets: tuple = ()
+
+    def of(self, result):
+        """The figure of one result of bench_load, or None."""
+        try:
+            return FIGURES[self.key](result)
+        except (KeyError, ZeroDivisionError):
+            return None
+
+
+FIGURES = {
+    "per_cpu_second": lambda r: r["delivered"] / r["cpu_s"],
+    "acknowledged_per_cpu_second": lambda r: r["acknowledged"] / r["cpu_s"],
+    "cpu_us_per_message": lambda r: 1e6 * r["cpu_s"] / r["delivered"],
+    "per_second": lambda r: r["delivered"] / r["wall_s"],
+    "p50_us": lambda r: r["p50_us"],
+    "p99_us": lambda r: r["p99_us"],
+    "kib_per_connection": lambda r: r["bytes_per_connection"] / KIB,
+}
+
+
+def at_least(factor, against):
+    return Target(against, factor, True)
+
+
+def at_most(factor, against=""):
+    return Target(against, factor, False)
+
+
+def per_cpu_second(*targets):
+    return (Figure("per_cpu_second", "deliveries per CPU second", True,
+                   targets),)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One load. args are bench_load's; smoke changes some for a short run."""
+    key: str
+    title: str
+    figures: tuple
+    args: dict
+    candidates: tuple = ALL
+    smoke: dict = field(default_factory=dict)
+    brokerd_flags: tuple = ()
+    # Rows whose CPU time is too short a measure for the wall clock to matter.
+    shows_wall: bool = True
+
+
+def one_to_one(key, payload, title, *targets):
+    return Row(key, title, per_cpu_second(*targets), {"payload": payload})
+
+
+def route(filters, subscriptions, label, *targets):
+    """Subscriptions over ten connections, so that at every number a delivery
+    costs the same around the lookup."""
+    return Row(
+        f"route-{filters}-{label}",
+        f"{subscriptions:,} subscriptions, {filters} filters, random topics",
+        (Figure("cpu_us_per_message", "CPU µs per publish", False, targets),),
+        {"pattern": "spread", "subscribers": 10, "topics": subscriptions,
+         "random": True, "filters": filters, "payload": 16},
+        candidates=(BROKERD,), smoke={"topics": min(subscriptions, 20000)},
+        brokerd_flags=("--max_subscriptions=100000",))
+
+
+ROWS = (
+    one_to_one("16B", 16, "1 publisher, 1 subscriber, 16 B",
+               at_least(15, "peer"), at_least(0.85, RELAY)),
+    one_to_one("128B", 128, "1 publisher, 1 subscriber, 128 B",
+               at_least(8, "peer"), at_least(0.85, RELAY)),
+    one_to_one("4KiB", 4 * KIB, "1 publisher, 1 subscriber, 4 KiB",
+               at_least(0.85, RELAY)),
+    one_to_one("64KiB", 64 * KIB, "1 publisher, 1 subscriber, 64 KiB",
+               at_least(0.85, RELAY)),
+    Row("fanout", "1 publisher, 100 subscribers, 128 B",
+        per_cpu_second(at_least(9, "peer"), at_least(1, RELAY)),
+        {"pattern": "fanout", "subscribers": 100},
+        smoke={"subscribers": 20}),
+    Row("pairs", "50 publishers, 50 topics, 50 subscribers, 128 B",
+        per_cpu_second(at_least(8, "peer")),
+        {"publishers": 50, "subscribers": 50},
+        smoke={"publishers": 10, "subscribers": 10}),
+    Row("topics", "1 publisher, another of 10,000 topics with each message, "
+        "100 subscribers with 100 topics each, 128 B",
+        per_cpu_second(at_least(4, "peer")),
+        {"pattern": "spread", "subscribers": 100, "topics": 10000},
+        candidates=BROKERS, smoke={"subscribers": 20, "topics": 1000}),
+    Row("sparse", "1,000 publishers and topics, single messages, "
+        "20,000 a second in all, 128 B",
+        (Figure("cpu_us_per_message", "CPU µs per message", False,
+                (at_most(0.6, "peer"),)),),
+        {"load": "paced", "publishers": 1000, "subscribers": 1000,
+         "rate": 20000},
+        smoke={"publishers": 100, "subscribers": 100, "rate": 2000}),
+    Row("group", "queue group of 4, 128 B",
+        per_cpu_second(at_least(3, "nats")),
+        {"pattern": "group", "subscribers": 4},
+        candidates=(BROKERD, "nats")),
+    Row("acknowledged", "acknowledged publishing, pipelined, 1 subscriber, "
+        "128 B",
+        (Figure("acknowledged_per_cpu_second",
+                "acknowledged publishes per CPU second", True,
+                (at_least(5, "redis"),)),),
+        {"acknowledge": True}, candidates=(BROKERD, "redis")),
+    Row("roundtrip", "round trip, one message at a time, 128 B",
+        (Figure("p50_us", "µs, median", False, (at_most(1.1, RELAY),)),
+         Figure("p99_us", "µs, 99 %", False, (at_most(1.1, RELAY),))),
+        {"load": "roundtrip"}),
+    Row("idle", "5,000 idle connections with one subscription each",
+        (Figure("kib_per_connection", "KiB of memory per connection", False,
+                (at_most(1.5),)),),
+        {"load": "idle", "subscribers": 5000, "seconds": 1.0, "warmup": 0.5},
+        candidates=BROKERS,
+        smoke={"subscribers": 200, "seconds": 0.1, "warmup": 0.1},
+        shows_wall=False),
+    route("exact", 100, "100"),
+    route("exact", 10000, "10k"),
+    route("exact", 1000000, "1M", at_most(3, "row:route-exact-100")),
+    route("wild", 100, "100"),
+    route("wild", 10000, "10k"),
+    route("wild", 1000000, "1M", at_most(3, "row:route-wild-100")),
+)
+
+
+def row(key):
+    for candidate in ROWS:
+        if candidate.key == key:
+            return candidate
+    raise KeyError(key)

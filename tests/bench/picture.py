@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""The figures as bars, one panel a figure, as SVG. Knows only SVG and
+report.Results; draws nothing that is not in there."""
+from html import escape
+
+import loads
+import report
+
+COLUMNS = 2
+WIDTH = 470
+GAP = 24
+LABEL = 78
+VALUE = 96
+BAR = 15
+STEP = 20
+HEAD = 46
+COLOURS = {loads.BROKERD: "#c2410c", loads.RELAY: "#64748b"}
+PEER_COLOUR = "#94a3b8"
+FONT = "font-family='system-ui, sans-serif'"
+
+
+def text(x, y, content, size=12, colour="#0f172a", extra=""):
+    return f"<text x='{x:.1f}' y='{y:.1f}' font-size='{size}' " \
+           f"fill='{colour}' {FONT} {extra}>{escape(content)}</text>"
+
+
+def bar(x, y, name, values, scale):
+    """One bar with its least and greatest value as a thin line."""
+    middle, least, greatest = values
+    colour = COLOURS.get(name, PEER_COLOUR)
+    length = max(1.0, middle * scale)
+    left = x + LABEL
+    weight = "font-weight='600'" if name == loads.BROKERD else ""
+    yield text(left - 6, y + 12, name, 12, "#334155",
+               f"text-anchor='end' {weight}")
+    yield f"<rect x='{left}' y='{y}' width='{length:.1f}' height='{BAR}' " \
+          f"fill='{colour}'/>"
+    yield f"<line x1='{left + least * scale:.1f}' " \
+          f"x2='{left + greatest * scale:.1f}' y1='{y + BAR / 2}' " \
+          f"y2='{y + BAR / 2}' stroke='#0f172a' stroke-width='1.5'/>"
+    yield text(left + greatest * scale + 6, y + 12, report.number(middle), 12,
+               "#0f172a", weight)
+
+
+def panel(results, row, figure, x, y):
+    found = [(name, results.summary(row, name, figure))
+             for name in results.candidates(row)]
+    found = [(name, values) for name, values in found if values]
+    if not found:
+        return
+    largest = max(values[2] for _, values in found) or 1
+    scale = (WIDTH - LABEL - VALUE) / largest
+    better = "more" if figure.higher_is_better else "less"
+    yield text(x, y + 14, short(row.title), 12, "#0f172a",
+               "font-weight='600'")
+    yield text(x, y + 31, f"{figure.title}; {better} is better", 11,
+               "#475569")
+    for index, (name, values) in enumerate(found):
+        yield from bar(x, y + HEAD - 6 + index * STEP, name, values, scale)
+
+
+def short(title, most=68):
+    return title if len(title) <= most else title[:most - 1] + "…"
+
+
+def svg(data):
+    """Lines of an SVG file."""
+    results = report.Results(data)
+    panels = [(row, figure) for row in results.rows()
+              for figure in row.figures]
+    places, heights = [], [GAP + 30] * COLUMNS
+    for row, figure in panels:
+        column = heights.index(min(heights))
+        places.append((GAP + column * (WIDTH + GAP), heights[column]))
+        heights[column] += HEAD + STEP * len(results.candidates(row)) + 10
+    width = GAP + COLUMNS * (WIDTH + GAP)
+    height = max(heights) + GAP
+    yield "<?xml version='1.0' encoding='UTF-8'?>"
+    yield "<!-- SPDX-License-Identifier: MIT -->"
+    yield f"<svg xmlns='http://www.w3.org/2000/svg' width='{width}' " \
+          f"height='{height}' viewBox='0 0 {width} {height}' role='img'>"
+    yield "<title>brokerd, a copying relay and other brokers</title>"
+    yield f"<rect width='{width}' height='{height}' fill='white'/>"
+    yield text(GAP, GAP + 8, f"Medians of {data['rounds']} rounds, "
+               f"{data['date']}, {data['machine']['cpu']}; the thin line is "
+               "the least and the greatest", 13, "#475569")
+    for (row, figure), (x, y) in zip(panels, places):
+        yield from panel(results, row, figure, x, y)
+    yield "</svg>"
