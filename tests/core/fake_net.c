@@ -59,6 +59,8 @@ log_hook(void *arg, enum core_event event, const struct session *session,
     struct fake_net *net = arg;
     (void)session;
     require(net, text != NULL, "the log is given no text");
+    require(net, (size_t)event < sizeof net->logged / sizeof net->logged[0],
+        "an event that nobody knows");
     net->logged[event]++;
     net->logged_code = code;
 }

@@ -20,7 +20,7 @@ struct fake_net {
     struct random random;
     struct fake_peer *peers;
     uint64_t peer_ids;
-    uint64_t logged[4]; /* by enum core_event */
+    uint64_t logged[8]; /* by enum core_event */
     enum broker_status logged_code;
     /* If set: called with true before the core is entered, with false after. */
     void (*guard)(bool inside);

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Index, routes and contexts: who is on a topic's route, in which set, and that
+ * what is cached is never out of date. */
+#include "random.h"
+#include "route.h"
+#include "slow_match.h"
+
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SUBSCRIPTIONS 40
+#define SESSIONS      4
+
+struct world {
+    struct index index;
+    struct context_table contexts;
+    struct route_cache routes;
+    struct subscription subscriptions[SUBSCRIPTIONS];
+    const char *filters[SUBSCRIPTIONS];
+    const char *groups[SUBSCRIPTIONS];
+    uint32_t checks;
+};
+
+static struct broker_bytes
+bytes_of(const char *text)
+{
+    return (struct broker_bytes){
+        (const uint8_t *)text, text == NULL ? 0 : strlen(text)};
+}
+
+/* Sessions are addresses only. */
+static struct session *
+session_at(uint32_t i)
+{
+    static char places[SESSIONS];
+    return (struct session *)(void *)&places[i];
+}
+
+static struct world *
+world_new(void)
+{
+    struct world *world = calloc(1, sizeof *world);
+    cr_assert(index_init(&world->index, 3));
+    world->contexts.seed = 4;
+    cr_assert(
+        route_cache_init(&world->routes, &world->index, &world->contexts, 5));
+    return world;
+}
+
+static void
+add(struct world *world, uint32_t i, uint32_t session, const char *filter,
+    const char *group)
+{
+    static uint64_t serial;
+    struct subscription *s = &world->subscriptions[i];
+    *s = (struct subscription){.session = session_at(session),
+        .id = 1000 - i,
+        .serial = ++serial,
+        .overflow = BROKER_OVERFLOW_DROP_OLDEST};
+    s->context = context_get(&world->contexts, &s, 1, false);
+    cr_assert_not_null(s->context);
+    cr_assert(index_add(&world->index, s, bytes_of(filter), bytes_of(group)));
+    world->filters[i] = filter;
+    world->groups[i] = group;
+}
+
+static void
+take_out(struct world *world, uint32_t i)
+{
+    struct subscription *s = &world->subscriptions[i];
+    if (s->context == NULL) {
+        return;
+    }
+    index_remove(&world->index, s);
+    index_remove(&world->index, s); /* not in any more: nothing happens */
+    cr_assert_null(s->node);
+    cr_assert_null(s->group);
+    context_unref(s->context);
+    s->context = NULL;
+}
+
+static void
+world_free(struct world *world)
+{
+    for (uint32_t i = 0; i < SUBSCRIPTIONS; i++) {
+        take_out(world, i);
+    }
+    cr_assert_eq(world->index.count, 0);
+    route_cache_fini(&world->routes);
+    cr_assert_eq(world->contexts.contexts.count, 0, "contexts are left");
+    table_fini(&world->contexts.contexts);
+    index_fini(&world->index);
+    free(world);
+}
+
+static enum broker_status
+check(void *arg, struct broker_bytes topic)
+{
+    struct world *world = arg;
+    world->checks++;
+    return topic.data[0] == '!' ? BROKER_E_BAD_TOPIC : BROKER_OK;
+}
+
+static struct route *
+get(struct world *world, const char *topic)
+{
+    enum broker_status status = BROKER_OK;
+    struct route *route =
+        route_get(&world->routes, bytes_of(topic), check, world, &status);
+    cr_assert_not_null(route);
+    return route;
+}
+
+Test(route, lists_each_session_once_with_its_set)
+{
+    struct world *world = world_new();
+    add(world, 0, 0, "a/+", NULL);
+    add(world, 1, 0, "#", NULL);
+    add(world, 2, 1, "a/b", NULL);
+    add(world, 3, 1, "b", NULL);
+    struct route *route = get(world, "a/b");
+    cr_assert_eq(route->matched, 3);
+    cr_assert_eq(route->target_count, 2);
+    for (uint32_t i = 0; i < 2; i++) {
+        const struct route_target *target = &route->targets[i];
+        cr_assert_eq(
+            target->context->count, target->session == session_at(0) ? 2 : 1);
+    }
+    /* Sets are ordered by id. */
+    for (uint32_t i = 0; i < 2; i++) {
+        const struct context *context = route->targets[i].context;
+        cr_assert(
+            context->count == 1 || context->members[0].subscription->id <
+                                       context->members[1].subscription->id);
+    }
+    route_unref(route);
+    world_free(world);
+}
+
+Test(route, is_kept_until_a_subscription_changes)
+{
+    struct world *world = world_new();
+    add(world, 0, 0, "a", NULL);
+    struct route *first = get(world, "a");
+    struct route *again = get(world, "a");
+    cr_assert_eq(first, again);
+    cr_assert_eq(world->checks, 1, "what is cached needs no check");
+    route_unref(again);
+    add(world, 1, 1, "unrelated", NULL);
+    again = get(world, "a");
+    cr_assert_eq(again->epoch, world->index.epoch);
+    cr_assert_eq(again->targets[0].context, first->targets[0].context,
+        "the same set is the same pointer");
+    route_unref(again);
+    take_out(world, 0);
+    again = get(world, "a");
+    cr_assert_eq(again->matched, 0);
+    cr_assert_eq(again->target_count, 0);
+    route_unref(again);
+    route_unref(first);
+    cr_assert_eq(world->checks, 1);
+    world_free(world);
+}
+
+Test(route, what_the_check_refuses_is_not_kept)
+{
+    struct world *world = world_new();
+    for (int i = 0; i < 3; i++) {
+        enum broker_status status = BROKER_OK;
+        cr_assert_null(
+            route_get(&world->routes, bytes_of("!bad"), check, world, &status));
+        cr_assert_eq(status, BROKER_E_BAD_TOPIC);
+    }
+    cr_assert_eq(world->checks, 3);
+    world_free(world);
+}
+
+Test(route, groups_count_once)
+{
+    struct world *world = world_new();
+    add(world, 0, 0, "a", "g");
+    add(world, 1, 1, "a", "g");
+    add(world, 2, 2, "a", "h");
+    add(world, 3, 2, "+", "g");
+    add(world, 4, 3, "a", NULL);
+    struct route *route = get(world, "a");
+    cr_assert_eq(route->matched, 4);
+    cr_assert_eq(route->group_count, 3);
+    cr_assert_eq(route->target_count, 1);
+    route_unref(route);
+    take_out(world, 0);
+    take_out(world, 1);
+    route = get(world, "a");
+    cr_assert_eq(route->group_count, 2);
+    route_unref(route);
+    world_free(world);
+}
+
+/* What the route of a topic must say, counted by hand. */
+static uint32_t
+count_matched(const struct world *world, const char *topic, uint32_t *sessions)
+{
+    uint32_t matched = 0;
+    uint32_t mask = 0;
+    for (uint32_t i = 0; i < SUBSCRIPTIONS; i++) {
+        if (world->subscriptions[i].context == NULL ||
+            !slow_match(bytes_of(world->filters[i]), bytes_of(topic))) {
+            continue;
+        }
+        bool first = true;
+        for (uint32_t j = 0; j < i && world->groups[i] != NULL; j++) {
+            first = first && !(world->subscriptions[j].context != NULL &&
+                                 world->groups[j] == world->groups[i] &&
+                                 world->filters[j] == world->filters[i]);
+        }
+        matched += first ? 1 : 0;
+        for (uint32_t s = 0; s < SESSIONS && world->groups[i] == NULL; s++) {
+            mask |=
+                world->subscriptions[i].session == session_at(s) ? 1u << s : 0;
+        }
+    }
+    *sessions = (uint32_t)__builtin_popcount(mask);
+    return matched;
+}
+
+Test(route, random_changes)
+{
+    static const char *const filters[] = {
+        "a", "a/b", "#", "+", "a/#", "+/b", "b/+/c", "$x/#"};
+    static const char *const topics[] = {"a", "a/b", "b", "b/x/c", "$x/y", ""};
+    static const char *const groups[] = {"g", "h"};
+    struct random random = {11};
+    struct world *world = world_new();
+    for (int step = 0; step < 5000; step++) {
+        uint32_t i = random_below(&random, SUBSCRIPTIONS);
+        if (world->subscriptions[i].context != NULL) {
+            take_out(world, i);
+        } else {
+            add(world, i, random_below(&random, SESSIONS),
+                filters[random_below(&random, 8)],
+                random_chance(&random, 30) ? groups[random_below(&random, 2)]
+                                           : NULL);
+        }
+        const char *topic = topics[random_below(&random, 5)];
+        struct route *route = get(world, topic);
+        uint32_t sessions;
+        cr_assert_eq(route->matched, count_matched(world, topic, &sessions));
+        cr_assert_eq(route->target_count, sessions);
+        route_unref(route);
+    }
+    world_free(world);
+}
+
+/* More topics than the cache has room for. */
+Test(route, many_topics)
+{
+    struct world *world = world_new();
+    add(world, 0, 0, "#", NULL);
+    for (uint32_t i = 0; i < 200000; i++) {
+        char topic[16];
+        snprintf(topic, sizeof topic, "t/%u", i % 150000);
+        struct route *route = get(world, topic);
+        cr_assert_eq(route->matched, 1);
+        route_unref(route);
+    }
+    world_free(world);
+}
+
+/* ---- contexts ------------------------------------------------------------ */
+
+Test(context, one_object_for_each_set)
+{
+    struct world *world = world_new();
+    add(world, 0, 0, "a", NULL);
+    add(world, 1, 0, "b", NULL);
+    struct subscription *ab[] = {
+        &world->subscriptions[0], &world->subscriptions[1]};
+    struct subscription *ba[] = {
+        &world->subscriptions[1], &world->subscriptions[0]};
+    struct context *first = context_get(&world->contexts, ab, 2, false);
+    struct context *second = context_get(&world->contexts, ba, 2, false);
+    struct context *retained = context_get(&world->contexts, ab, 2, true);
+    cr_assert_eq(first, second);
+    cr_assert_neq(first, retained);
+    cr_assert(context_has(first, ab[0]) && context_has(first, ab[1]));
+    struct context *without = context_without(first, &world->subscriptions[0]);
+    cr_assert_eq(without, world->subscriptions[1].context);
+    cr_assert_null(context_without(without, &world->subscriptions[1]));
+    context_unref(without);
+    context_unref(first);
+    context_unref(second);
+    context_unref(retained);
+    context_unref(NULL);
+    world_free(world);
+}
+
+/* The same id again is another subscription. */
+Test(context, sets_are_told_apart_by_serial)
+{
+    struct world *world = world_new();
+    add(world, 0, 0, "a", NULL);
+    struct context *before = context_ref(world->subscriptions[0].context);
+    take_out(world, 0);
+    add(world, 0, 0, "a", NULL);
+    cr_assert_neq(before, world->subscriptions[0].context);
+    cr_assert_not(context_has(before, &world->subscriptions[0]));
+    context_unref(before);
+    world_free(world);
+}

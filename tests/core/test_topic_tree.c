@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The topic tree against a slow matcher, over random filters and topics of few
+ * different levels, so that they meet often. PROTOCOL.md section 6. */
+#include "random.h"
+#include "slow_match.h"
+#include "topic_tree.h"
+
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PATHS 250
+
+struct path {
+    char text[64];
+    struct topic_node *node; /* NULL: not in the tree */
+    bool visited;
+};
+
+static struct broker_bytes
+bytes_of(const char *text)
+{
+    return (struct broker_bytes){(const uint8_t *)text, strlen(text)};
+}
+
+/* One to five levels, some empty, some of the broker's own. */
+static void
+random_path(struct random *random, char *dst, bool filter)
+{
+    static const char *const levels[] = {"a", "b", "", "$x", "ab", "+", "#"};
+    uint32_t count = random_between(random, 1, 5);
+    dst[0] = '\0';
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t kinds = !filter ? 5 : i + 1 == count ? 7 : 6;
+        strcat(dst, i == 0 ? "" : "/");
+        strcat(dst, levels[random_below(random, kinds)]);
+    }
+    if (dst[0] == '\0') {
+        strcpy(dst, "a");
+    }
+}
+
+static bool
+insert(struct topic_tree *tree, struct path *path)
+{
+    struct broker_bytes text = bytes_of(path->text);
+    path->node = topic_tree_insert(tree, text.data, text.len);
+    cr_assert_not_null(path->node);
+    if (path->node->value != NULL) {
+        path->node = NULL; /* this path is there already */
+        return false;
+    }
+    path->node->value = path;
+    char back[64];
+    size_t len = topic_node_path(path->node, back, sizeof back);
+    cr_assert_eq(len, text.len);
+    cr_assert_eq(memcmp(back, path->text, len), 0);
+    cr_assert_eq(topic_node_path(path->node, back, len - 1), len);
+    cr_assert_eq(topic_tree_find(tree, text.data, text.len), path->node);
+    return true;
+}
+
+static void
+take_out(struct topic_tree *tree, struct path *path)
+{
+    if (path->node != NULL) {
+        path->node->value = NULL;
+        topic_tree_prune(tree, path->node);
+        path->node = NULL;
+    }
+}
+
+static void
+visit(void *arg, struct topic_node *node)
+{
+    uint32_t *visits = arg;
+    struct path *path = node->value;
+    cr_assert_not(path->visited, "%s is visited twice", path->text);
+    path->visited = true;
+    (*visits)++;
+}
+
+/* Ask the tree, whose paths are filters if `filters`, and compare. */
+static void
+ask(struct topic_tree *tree, struct path *paths, const char *question,
+    bool filters)
+{
+    struct broker_bytes asked = bytes_of(question);
+    uint32_t visits = 0;
+    (filters ? topic_tree_match : topic_tree_collect)(
+        tree, asked.data, asked.len, visit, &visits);
+    for (int i = 0; i < PATHS; i++) {
+        struct broker_bytes path = bytes_of(paths[i].text);
+        bool want =
+            paths[i].node != NULL &&
+            (filters ? slow_match(path, asked) : slow_match(asked, path));
+        cr_assert_eq(
+            paths[i].visited, want, "%s and %s", paths[i].text, question);
+        paths[i].visited = false;
+    }
+}
+
+static void
+run(uint64_t seed, bool filters)
+{
+    struct random random = {seed};
+    struct topic_tree tree;
+    struct path *paths = calloc(PATHS, sizeof *paths);
+    cr_assert(topic_tree_init(&tree, seed));
+    for (int i = 0; i < PATHS; i++) {
+        random_path(&random, paths[i].text, filters);
+    }
+    for (int i = 0; i < 1000; i++) {
+        struct path *path = &paths[random_below(&random, PATHS)];
+        if (path->node == NULL) {
+            (void)insert(&tree, path);
+        } else {
+            take_out(&tree, path);
+        }
+        char question[64];
+        random_path(&random, question, !filters);
+        ask(&tree, paths, question, filters);
+    }
+    for (int i = 0; i < PATHS; i++) {
+        take_out(&tree, &paths[i]);
+    }
+    cr_assert(LIST_EMPTY(&tree.root->children), "prune leaves something");
+    cr_assert_eq(tree.nodes.count, 0);
+    topic_tree_fini(&tree);
+    free(paths);
+}
+
+Test(topic_tree, match_against_the_slow_one)
+{
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        run(seed, true);
+    }
+}
+
+Test(topic_tree, collect_against_the_slow_one)
+{
+    for (uint64_t seed = 101; seed <= 120; seed++) {
+        run(seed, false);
+    }
+}
+
+Test(topic_tree, prune_stops_at_what_is_used)
+{
+    struct topic_tree tree;
+    cr_assert(topic_tree_init(&tree, 1));
+    struct topic_node *low = topic_tree_insert(&tree, (uint8_t *)"a/b/c", 5);
+    struct topic_node *high = topic_tree_insert(&tree, (uint8_t *)"a", 1);
+    high->value = &tree;
+    topic_tree_prune(&tree, low);
+    cr_assert_null(topic_tree_find(&tree, (uint8_t *)"a/b", 3));
+    cr_assert_eq(topic_tree_find(&tree, (uint8_t *)"a", 1), high);
+    topic_tree_prune(&tree, high); /* holds a value: stays */
+    cr_assert_eq(topic_tree_find(&tree, (uint8_t *)"a", 1), high);
+    high->value = NULL;
+    topic_tree_prune(&tree, high);
+    cr_assert_null(topic_tree_find(&tree, (uint8_t *)"a", 1));
+    topic_tree_fini(&tree);
+}
+
+/* As deep and as wide as limits allow. */
+Test(topic_tree, deep_and_wide)
+{
+    struct topic_tree tree;
+    cr_assert(topic_tree_init(&tree, 9));
+    uint8_t deep[1023];
+    for (size_t i = 0; i < sizeof deep; i++) {
+        deep[i] = i % 2 == 0 ? '+' : '/';
+    }
+    struct topic_node *node = topic_tree_insert(&tree, deep, sizeof deep);
+    struct path path = {.text = "deep"};
+    node->value = &path;
+    uint32_t visits = 0;
+    memset(deep, '/', sizeof deep);
+    topic_tree_match(&tree, deep, 511, visit, &visits);
+    cr_assert_eq(visits, 1);
+    node->value = NULL;
+    topic_tree_prune(&tree, node);
+    struct topic_node *nodes[5000];
+    for (int i = 0; i < 5000; i++) {
+        char text[16];
+        int len = snprintf(text, sizeof text, "w/%d", i);
+        nodes[i] = topic_tree_insert(&tree, (uint8_t *)text, (size_t)len);
+        nodes[i]->value = &path;
+    }
+    for (int i = 0; i < 5000; i++) {
+        nodes[i]->value = NULL;
+        topic_tree_prune(&tree, nodes[i]);
+    }
+    cr_assert_eq(tree.nodes.count, 0);
+    topic_tree_fini(&tree);
+}
