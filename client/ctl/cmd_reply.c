@@ -423,7 +423,8 @@ serve(struct replier *replier)
         if (code != CTL_EXIT_OK) {
             return code;
         }
-        if (signals_stop_wanted() && !replier->leaving) {
+        if ((signals_stop_wanted() || replier->link.subscription_ended) &&
+            !replier->leaving) {
             begin_to_leave(replier);
         }
     }
@@ -459,6 +460,9 @@ subscribe(struct replier *replier)
 static enum ctl_exit
 verdict(const struct replier *replier)
 {
+    if (replier->link.errors > 0) {
+        return link_exit_code(replier->link.error);
+    }
     if (replier->gap) {
         return CTL_EXIT_GAP;
     }

@@ -252,6 +252,7 @@ is_over(const struct subscriber *subscriber)
     return has_enough(subscriber) || signals_stop_wanted() ||
            out_failed(subscriber->invocation->out) != 0 ||
            subscriber->refused != CTL_EXIT_OK ||
+           subscriber->link.subscription_ended ||
            link_left_ms(subscriber->deadline_ns) == 0;
 }
 
@@ -426,11 +427,11 @@ verdict(const struct subscriber *subscriber)
     const struct sub_settings *settings = subscriber->settings;
     const uint64_t wanted = settings->count != 0 ? settings->count : 1;
 
-    if (subscriber->gap) {
-        return CTL_EXIT_GAP;
-    }
     if (subscriber->link.errors > 0) {
         return link_exit_code(subscriber->link.error);
+    }
+    if (subscriber->gap) {
+        return CTL_EXIT_GAP;
     }
     if (link_left_ms(subscriber->deadline_ns) == 0 && !signals_stop_wanted() &&
         subscriber->printer.count < wanted) {

@@ -174,6 +174,7 @@ error_cb(struct broker_client *client, const struct broker_client_error *error,
     if (link->errors++ == 0) {
         link->error = error->status;
     }
+    link->subscription_ended |= error->subscription != 0;
 }
 
 static void
@@ -283,7 +284,6 @@ link_open(struct link *link, const struct invocation *invocation,
     enum ctl_exit code;
 
     *link = (struct link){
-        .command = invocation->command->name,
         .verbose = invocation->common->verbose,
         .on_gap = options->on_gap,
         .user = options->user,

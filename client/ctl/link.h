@@ -23,13 +23,13 @@
 
 struct link {
     struct broker_client *client; /* NULL: not open */
-    const char *command;          /* for messages */
     bool verbose;
     bool leaving;     /* closing: the end of the connection is no news */
     uint64_t up_ns;   /* since when it is connected; 0: not yet */
     uint64_t lost_ns; /* since when the connection is gone; 0: it is there */
     uint64_t errors;  /* refusals that no callback of a command was told of */
     enum broker_status error; /* the first of them */
+    bool subscription_ended;  /* one was refused after a reconnect */
     broker_client_gap_fn *on_gap;
     void *user;
 };

@@ -144,10 +144,10 @@ class Losses(harness.CtlTest):
         super().setUp()
         self.address = "unix://" + self.path("s.sock")
 
-    def restart(self, broker, how=signal.SIGKILL):
+    def restart(self, broker, how=signal.SIGKILL, **options):
         broker.process.signal(how)
         broker.process.wait()
-        return self.broker([self.address])
+        return self.broker([self.address], **options)
 
     def test_sub_reconnects_and_says_so(self):
         broker = self.broker([self.address])
@@ -163,6 +163,17 @@ class Losses(harness.CtlTest):
         sub.expect_out(b"after\n")
         sub.signal(signal.SIGINT)
         self.assertEqual(sub.wait(), harness.GAP)
+
+    def test_refused_after_a_restart(self):
+        """The new broker does not take all subscriptions: no waiting for
+        messages that cannot come."""
+        broker = self.broker([self.address])
+        sub = self.subscriber(self.address, "t", "u")
+        reply = self.replier(self.address, "a/long/filter", "x")
+        self.restart(broker, max_subscriptions=1, max_topic_levels=2)
+        for process, what in ((sub, "u: "), (reply, "a/long/filter: ")):
+            self.assertIn(process.wait(), (harness.FAILED, harness.USAGE))
+            self.assertIn("brokerctl: " + what, process.error_text())
 
     def test_no_reconnect(self):
         for command in (["sub", "t"], ["reply", "t", "x"]):
