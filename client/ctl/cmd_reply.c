@@ -449,7 +449,7 @@ subscribe(struct replier *replier)
             &replier->subscription, NULL);
 
     if (status != BROKER_OK) {
-        return link_failure(&replier->link, status);
+        return link_failure_of(&replier->link, filter, status);
     }
     if (replier->link.verbose) {
         say("subscribed %s", filter);

@@ -122,7 +122,7 @@ published_cb(struct broker_client *client,
             "%s TEXT",
             req->topic, req->topic);
     } else {
-        say("request to %s: %s", req->topic,
+        say("%s: %s", req->topic,
             link_text(published->status, published->text, text, sizeof text));
     }
 }
@@ -162,7 +162,9 @@ send_request(struct req *req)
     message.payload = payload;
     status = broker_client_publish_acked(
         req->link.client, &message, published_cb, req);
-    return status == BROKER_OK ? CTL_EXIT_OK : link_failure(&req->link, status);
+    return status == BROKER_OK
+               ? CTL_EXIT_OK
+               : link_failure_of(&req->link, req->topic, status);
 }
 
 static enum ctl_exit

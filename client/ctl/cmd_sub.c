@@ -183,7 +183,7 @@ subscribed_cb(struct broker_client *client,
     subscriber->unanswered--;
     if (subscribed->status != BROKER_OK) {
         subscriber->refused = link_exit_code(subscribed->status);
-        say("cannot subscribe to %s: %s", filter->text,
+        say("%s: %s", filter->text,
             link_text(subscribed->status, subscribed->text, text, sizeof text));
     } else if (subscriber->link.verbose) {
         say("subscribed %s", filter->text);
@@ -320,7 +320,7 @@ subscribe_one(struct subscriber *subscriber, struct sub_filter *filter)
         subscriber->link.client, &subscription, &filter->subscription);
 
     if (status != BROKER_OK) {
-        return link_failure(&subscriber->link, status);
+        return link_failure_of(&subscriber->link, filter->text, status);
     }
     subscriber->unanswered++;
     return CTL_EXIT_OK;

@@ -94,14 +94,21 @@ link_text(enum broker_status status, const char *text, char *dst, size_t cap)
 }
 
 enum ctl_exit
-link_failure(struct link *link, enum broker_status status)
+link_failure_of(struct link *link, const char *what, enum broker_status status)
 {
     char said[BROKER_CLIENT_ERROR_TEXT_MAX];
     char text[LINK_TEXT_MAX];
 
     (void)broker_client_error_text(link->client, said, sizeof said);
-    say("%s", link_text(status, said, text, sizeof text));
+    say("%s%s%s", what, what[0] != '\0' ? ": " : "",
+        link_text(status, said, text, sizeof text));
     return link_exit_code(status);
+}
+
+enum ctl_exit
+link_failure(struct link *link, enum broker_status status)
+{
+    return link_failure_of(link, "", status);
 }
 
 /* ---- what the client tells ----------------------------------------------- */

@@ -70,6 +70,10 @@ void link_wait_only(struct pollfd *others, size_t other_count, int timeout_ms);
 /* Say what the library says went wrong, and return the exit code for it. */
 enum ctl_exit link_failure(struct link *link, enum broker_status status);
 
+/* The same about something, such as a topic: "what: text". */
+enum ctl_exit link_failure_of(
+    struct link *link, const char *what, enum broker_status status);
+
 /* The exit code for a result of the library or a code of the broker. */
 enum ctl_exit link_exit_code(enum broker_status status);
 

@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <limits.h>
+#include <stdio.h>
 
 #include "duration.h"
 #include "say.h"
@@ -19,7 +20,8 @@ say_refusal(const struct publisher *publisher,
     if (publisher->refused > PUBLISHER_SAID_MAX) {
         return;
     }
-    say("message %" PRIu64 ": %s%s", publisher->settled,
+    say("message %" PRIu64 " to %s: %s%s", publisher->settled,
+        publisher->message.topic,
         link_text(published->status, published->text, text, sizeof text),
         publisher->refused == PUBLISHER_SAID_MAX
             ? " (further refusals are only counted)"
@@ -65,8 +67,7 @@ enum publisher_result
 publisher_send(struct publisher *publisher, const void *payload,
     size_t payload_len, const char *where, enum ctl_exit *code)
 {
-    char said[BROKER_CLIENT_ERROR_TEXT_MAX];
-    char text[LINK_TEXT_MAX];
+    char what[256];
     enum broker_status status;
 
     publisher->message.payload = payload;
@@ -81,10 +82,8 @@ publisher_send(struct publisher *publisher, const void *payload,
     if (status == BROKER_E_BUFFER_FULL) {
         return PUBLISHER_FULL;
     }
-    (void)broker_client_error_text(publisher->link->client, said, sizeof said);
-    say("%scannot publish to %s: %s", where, publisher->message.topic,
-        link_text(status, said, text, sizeof text));
-    *code = link_exit_code(status);
+    (void)snprintf(what, sizeof what, "%s%s", where, publisher->message.topic);
+    *code = link_failure_of(publisher->link, what, status);
     return PUBLISHER_FAILED;
 }
 

@@ -96,7 +96,7 @@ class Pub(harness.CtlTest):
         for _ in range(70):
             more += ["--header", "k=" + "v" * 1000]
         result = self.pub("t", "m", *more, code=harness.USAGE)
-        self.assertIn("cannot publish to t", result.err)
+        self.assertIn("t: ", result.err)
 
     def test_retain(self):
         self.pub("t", "kept", "--retain")
@@ -131,7 +131,7 @@ class Pub(harness.CtlTest):
     def test_bad_topics(self):
         for topic in ("", "a/#", "+", "a" * 1025, "/".join("a" * 65)):
             result = self.pub(topic, "m", code=harness.USAGE)
-            self.assertIn("cannot publish to", result.err)
+            self.assertIn("cannot publish: invalid topic name", result.err)
         result = self.pub("$sys/mine", "m", code=harness.USAGE)
         self.assertIn("$", result.err)
 
@@ -156,7 +156,7 @@ class Pub(harness.CtlTest):
         self.expect(harness.OK, "pub", "-s", server, "t1", "m", "--retain")
         result = self.expect(harness.FAILED, "pub", "-s", server, "t2", "m",
                              "--retain", "--count", "20")
-        self.assertIn("message 1: ", result.err)
+        self.assertIn("message 1 to t2: ", result.err)
         self.assertIn("20 of 20 messages were refused", result.err)
         self.assertLess(len(result.err.splitlines()), 8)
 
@@ -177,7 +177,7 @@ class Limits(harness.CtlTest):
                  "standard input is larger than the broker"),
                 (["x" * (self.LIMIT + 1)], b"",
                  "the argument is larger than the broker"),
-                (["--file", edge], b"", "cannot publish to t")):
+                (["--file", edge], b"", "t: ")):
             result = self.expect(harness.DATA, "pub", "-s", self.server, "t",
                                  *arguments, stdin=stdin)
             self.assertIn(says, result.err)

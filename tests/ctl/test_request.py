@@ -97,7 +97,7 @@ class Requests(harness.CtlTest):
 
     def test_reserved_topic(self):
         result = self.req("$sys/nonsense", code=harness.USAGE)
-        self.assertIn("request to $sys/nonsense: ", result.err)
+        self.assertIn("brokerctl: $sys/nonsense: ", result.err)
 
     def test_broker_answers(self):
         answer = json.loads(self.req("$sys/stats").out)
