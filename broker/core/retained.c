@@ -27,20 +27,18 @@ remove_value(struct retained *retained, struct retained_value *value)
     topic_tree_prune(&retained->tree, node);
 }
 
+/* Allocates nothing: it has to succeed when memory is out. */
 void
 retained_fini(struct retained *retained)
 {
-    size_t count = 0;
-    struct retained_value **values = NULL;
-    const uint8_t everything[] = "#";
-    if (retained->tree.root != NULL) {
-        values = retained_collect(
-            retained, (struct broker_bytes){everything, 1}, &count);
+    struct topic_node *root = retained->tree.root;
+    while (root != NULL && !LIST_EMPTY(&root->children)) {
+        struct topic_node *leaf = LIST_FIRST(&root->children);
+        while (!LIST_EMPTY(&leaf->children)) {
+            leaf = LIST_FIRST(&leaf->children);
+        }
+        remove_value(retained, leaf->value);
     }
-    for (size_t i = 0; values != NULL && i < count; i++) {
-        remove_value(retained, values[i]);
-    }
-    free(values);
     topic_tree_fini(&retained->tree);
 }
 

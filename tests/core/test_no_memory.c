@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A fixed session in which the N-th allocation of the core fails, for every N:
+ * once, and with all after it. The core may shed connections then, but it does
+ * not crash, leak or miscount. Linked with --wrap for the allocator. */
+#include "expect.h"
+#include "session.h"
+
+#include <criterion/criterion.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *old, size_t size);
+void __real_free(void *memory);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+void __wrap_free(void *memory);
+
+static struct {
+    uint64_t countdown; /* until one fails; 0: none does */
+    bool and_all_after;
+    bool inside; /* the core, not the test */
+    bool failed;
+    int64_t live;
+} allocator;
+
+static bool
+fails(void)
+{
+    if (!allocator.inside || allocator.countdown == 0) {
+        return false;
+    }
+    if (--allocator.countdown > 0) {
+        return false;
+    }
+    allocator.countdown = allocator.and_all_after ? 1 : 0;
+    allocator.failed = true;
+    return true;
+}
+
+void *
+__wrap_malloc(size_t size)
+{
+    void *memory = fails() ? NULL : __real_malloc(size);
+    allocator.live += memory != NULL ? 1 : 0;
+    return memory;
+}
+
+void *
+__wrap_calloc(size_t n, size_t size)
+{
+    void *memory = fails() ? NULL : __real_calloc(n, size);
+    allocator.live += memory != NULL ? 1 : 0;
+    return memory;
+}
+
+void *
+__wrap_realloc(void *old, size_t size)
+{
+    void *memory = fails() ? NULL : __real_realloc(old, size);
+    allocator.live += old == NULL && memory != NULL ? 1 : 0;
+    return memory;
+}
+
+void
+__wrap_free(void *memory)
+{
+    allocator.live -= memory != NULL ? 1 : 0;
+    __real_free(memory);
+}
+
+static void
+guard(bool inside)
+{
+    allocator.inside = inside;
+}
+
+/* ---- the session --------------------------------------------------------- */
+
+static void
+feed(struct fake_peer *peer, struct say *say)
+{
+    fake_feed_say(peer, say, SIZE_MAX);
+    say_fini(say);
+    fake_check(peer->net);
+}
+
+static void
+take(struct fake_peer *peer, size_t bytes)
+{
+    struct broker_frame frame;
+    fake_take(peer, bytes);
+    while (fake_next(peer, &frame)) {
+    }
+    fake_check(peer->net);
+}
+
+static void
+say_reader(struct say *say)
+{
+    static const struct say_subscription group = {
+        .id = 3, .filter = "a", .group = "g"};
+    static const struct say_subscription other = {
+        .id = 4, .filter = "+", .group = "g"};
+    say_hello(say);
+    say_subscribe(say, 1, "a");
+    say_subscribe(say, 2, "#");
+    say_subscribe_with(say, &group);
+    say_subscribe_with(say, &other);
+    say_subscribe(say, 5, "+");
+}
+
+static void
+say_slow(struct say *say)
+{
+    struct broker_hello hello = say_hello_default;
+    hello.max_body_bytes = BROKER_BODY_BYTES_MIN;
+    memset(hello.session, 9, sizeof hello.session);
+    static const uint8_t name[] = {0, 1, 0, 4, 's', 'l', 'o', 'w'};
+    hello.tlvs = (struct broker_bytes){name, sizeof name};
+    say_hello_with(say, &hello);
+    for (uint32_t id = 1; id <= 3; id++) {
+        struct say_subscription want = {.id = id,
+            .filter = "+",
+            .overflow = id == 2 ? BROKER_OVERFLOW_DROP_NEWEST
+                                : BROKER_OVERFLOW_DROP_OLDEST};
+        say_subscribe_with(say, &want);
+    }
+    struct say_subscription oldest = {.id = 4, .filter = "b"};
+    say_subscribe_with(say, &oldest);
+}
+
+static void
+say_writer(struct say *say, uint32_t first)
+{
+    static const struct say_message kept = {.id = 1000,
+        .flags = BROKER_PUBLISH_RETAIN,
+        .topic = "c",
+        .payload = "kept",
+        .payload_bytes = 4};
+    static uint8_t large[70000];
+    static const struct say_message too_large = {
+        .topic = "a", .payload = large, .payload_bytes = sizeof large};
+    struct say_message echo = {.id = first + 40,
+        .topic = "$sys/echo",
+        .reply_to = "a",
+        .payload = "echo",
+        .payload_bytes = 4};
+    for (uint32_t i = 0; i < 30; i++) {
+        say_publish(say, first + i, i % 3 == 0 ? "b" : "a", "some payload");
+    }
+    say_message(say, &kept);
+    say_message(say, &too_large);
+    say_publish(say, 0, "a", "after");
+    say_publish(say, first + 39, "a/+", "bad");
+    say_message(say, &echo);
+    say_ping(say, 1);
+}
+
+static void
+play_to_the_end(struct fake_net *net, struct fake_peer *reader,
+    struct fake_peer *slow, struct fake_peer *writer)
+{
+    struct say say = {0};
+    for (uint32_t id = 1; id <= 3; id++) {
+        say_unsubscribe(&say, id, 0); /* with gaps and messages pending */
+        feed(slow, &say);
+    }
+    say_unsubscribe(&say, 4, BROKER_UNSUBSCRIBE_DRAIN);
+    feed(slow, &say);
+    say_unsubscribe(&say, 2, BROKER_UNSUBSCRIBE_DRAIN);
+    feed(reader, &say);
+    take(reader, 700);
+    fake_advance(net, 15000);
+    take(slow, SIZE_MAX);
+    struct broker_hello again = say_hello_default;
+    memset(again.session, 9, sizeof again.session);
+    say_hello_with(&say, &again);
+    struct fake_peer *newer = fake_connect(net);
+    feed(newer, &say);
+    fake_end_input(writer);
+    take(writer, SIZE_MAX);
+    if (net->core != NULL) {
+        guard(true);
+        core_shut_down(net->core, 1);
+        guard(false);
+    }
+    take(newer, SIZE_MAX);
+    take(slow, SIZE_MAX);
+    take(reader, SIZE_MAX);
+}
+
+static void
+play(void)
+{
+    struct core_options options = fake_options();
+    options.max_output_bytes = 1500;
+    struct fake_net net;
+    fake_net_init(&net, &options, 1, guard);
+    if (net.core != NULL) {
+        struct fake_peer *reader = fake_connect(&net);
+        struct fake_peer *slow = fake_connect(&net);
+        struct fake_peer *writer = fake_connect(&net);
+        struct say say = {0};
+        say_reader(&say);
+        feed(reader, &say);
+        say_slow(&say);
+        feed(slow, &say);
+        say_hello(&say);
+        say_writer(&say, 1);
+        feed(writer, &say);
+        take(reader, 300);
+        say_writer(&say, 100);
+        feed(writer, &say);
+        fake_feed(slow, "\0\0", 2);
+        fake_feed(slow, "\0\10\0\5\0\0\0\0\0\1", 10);
+        fake_feed(slow, "abcdefgh", 8);
+        take(slow, 100);
+        play_to_the_end(&net, reader, slow, writer);
+    }
+    fake_net_fini(&net);
+}
+
+/* Returns false when the session has fewer than n allocations. */
+static bool
+play_failing(uint64_t n, bool and_all_after)
+{
+    int64_t live = allocator.live;
+    allocator.countdown = n;
+    allocator.and_all_after = and_all_after;
+    allocator.failed = false;
+    play();
+    allocator.countdown = 0;
+    cr_assert_eq(allocator.live, live, "allocation %llu: %lld are left",
+        (unsigned long long)n, (long long)(allocator.live - live));
+    return allocator.failed;
+}
+
+Test(no_memory, nothing_is_left_when_nothing_fails)
+{
+    cr_assert_not(play_failing(0, false));
+}
+
+Test(no_memory, one_allocation_fails)
+{
+    uint64_t n = 1;
+    while (play_failing(n, false)) {
+        n++;
+    }
+    cr_assert_gt(n, 150, "%llu allocations", (unsigned long long)n);
+}
+
+Test(no_memory, all_fail_from_then_on)
+{
+    uint64_t n = 1;
+    while (play_failing(n, true)) {
+        n++;
+    }
+}
