@@ -6,6 +6,7 @@ BROKERD) in a folder of its own, on free ports.  Knows of the broker only
 what PROTOCOL.md and the command line say.  Nothing here sleeps for a fixed
 time: everything waits for a condition, with a deadline.
 """
+import ctypes
 import os
 import resource
 import select
@@ -27,6 +28,8 @@ DEADLINE = float(os.environ.get("BROKER_TEST_DEADLINE", "60"))
 # Figures of memory mean nothing under a sanitizer.
 MEMORY_IS_MEASURABLE = not os.environ.get("BROKER_SANITIZE")
 MIB = 1 << 20
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
 
 
 def wait_until(condition, timeout=None, what="the condition"):
@@ -39,6 +42,13 @@ def wait_until(condition, timeout=None, what="the condition"):
         if time.monotonic() > deadline:
             raise AssertionError("%s did not come true in time" % what)
         select.select([], [], [], 0.005)
+
+
+def before_exec(nofile):
+    """In the child: it ends with the test, also if that is killed."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if nofile:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))
 
 
 class Broker:
@@ -61,8 +71,7 @@ class Broker:
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=self.log_file, cwd=self.folder,
-            preexec_fn=nofile and (lambda: resource.setrlimit(
-                resource.RLIMIT_NOFILE, (nofile, nofile))))
+            preexec_fn=lambda: before_exec(nofile))
         self.addresses = []
         self.told_to_stop = False
 
