@@ -192,6 +192,32 @@ context_without(
 }
 
 void
+context_shrink(struct context *context, const struct subscription *subscription,
+    bool with_frame)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < context->count; i++) {
+        if (context->members[i].serial != subscription->serial) {
+            context->members[kept++] = context->members[i];
+        }
+    }
+    assert(kept > 0);
+    context->count = kept;
+    if (!with_frame) {
+        return;
+    }
+    struct broker_header header;
+    broker_header_decode(context->frame, &header);
+    header.body_bytes = kept * 4;
+    broker_header_encode(&header, context->frame);
+    for (uint32_t i = 0; i < kept; i++) {
+        broker_ids_set(context->frame + BROKER_HEADER_BYTES, i,
+            context->members[i].subscription->id);
+    }
+    context->frame_bytes = BROKER_HEADER_BYTES + (size_t)header.body_bytes;
+}
+
+void
 context_enter_queued(struct context *context, uint64_t n)
 {
     for (uint32_t i = 0; i < context->count; i++) {

@@ -74,6 +74,13 @@ bool context_has(
 struct context *context_without(
     struct context *context, const struct subscription *subscription);
 
+/* Take the subscription out of the set itself, and out of its frame too unless
+ * that is being sent. Needs no memory, and costs that this set is no longer the
+ * one object of its kind; for when context_without failed. The set has others
+ * and all who refer to it mean it without this one from now on. */
+void context_shrink(struct context *context,
+    const struct subscription *subscription, bool with_frame);
+
 /* Enter what happened to n messages into the books of the whole set. */
 void context_enter_queued(struct context *context, uint64_t n);
 void context_enter_delivered(struct context *context, uint64_t n);

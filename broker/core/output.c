@@ -291,7 +291,7 @@ forget_gap(struct gap_list *list, struct gap *gap,
         gap_add(list, other, gap->messages, gap->bytes, gap->reason);
         context_unref(without);
     } else if (gap->context->count > 1) {
-        return; /* no memory: it is reported with one id too many */
+        return; /* no memory: shrink_contexts */
     }
     gap_remove(list, gap);
 }
@@ -313,31 +313,58 @@ forget_gaps(struct gap_list *list, const struct subscription *subscription,
 /* The i-th segment is for the subscription too: take it out of the books and
  * off the context. False if the segment is for nobody else and must go. */
 static bool
-forget_segment(struct output *output, struct segment *segment,
-    struct subscription *subscription)
+forget_segment(struct segment *segment, struct subscription *subscription)
 {
     struct context *context = segment->context;
     struct context *without = context_without(context, subscription);
-    if (without == NULL && context->count > 1) {
-        /* No memory for the smaller set: the others lose it too, and are told
-         * so under the old context, whose frame names them. */
-        if (!segment_is_gap(segment)) {
-            context_enter_dropped(context, segment->messages, DROP_MEMORY);
-            gap_add(&output->leading, &context->leading, segment->messages,
-                segment->bytes, BROKER_GAP_MEMORY);
-        }
-        return false;
-    }
     if (!segment_is_gap(segment)) {
         subscription->books.queued -= segment->messages;
         subscription->books.dropped[DROP_CLOSED] += segment->messages;
     }
     if (without == NULL) {
-        return false;
+        return context->count > 1; /* no memory: shrink_contexts */
     }
     context_unref(context);
     segment->context = without;
     return true;
+}
+
+static void
+shrink_context(struct output *output, struct context *context,
+    const struct subscription *subscription)
+{
+    if (!context_has(context, subscription)) {
+        return;
+    }
+    bool wire = context == output->wire_context;
+    /* The rest of its own frame may be on its way: then the frame has to stay
+     * as it is, and names one id too many. */
+    bool frame_is_cut =
+        wire && output->rest_bytes > 0 && output->rest_block == NULL;
+    context_shrink(context, subscription, !frame_is_cut);
+    if (wire && !frame_is_cut) {
+        context_unref(context);
+        output->wire_context = NULL; /* it is sent anew */
+    }
+}
+
+/* Where there was no memory for the smaller set, the set itself is made
+ * smaller: all who still refer to it are in this queue. */
+static void
+shrink_contexts(struct output *output, const struct subscription *subscription)
+{
+    struct gap *gap;
+    TAILQ_FOREACH(gap, &output->leading, link)
+    {
+        shrink_context(output, gap->context, subscription);
+    }
+    TAILQ_FOREACH(gap, &output->trailing, link)
+    {
+        shrink_context(output, gap->context, subscription);
+    }
+    for (uint32_t i = 0; i < output->count; i++) {
+        shrink_context(output, output_at(output, i)->context, subscription);
+    }
 }
 
 void
@@ -351,7 +378,7 @@ output_forget(struct output *output, struct subscription *subscription)
     for (uint32_t i = 0; i < output->count; i++) {
         struct segment *segment = output_at(output, i);
         if (!context_has(segment->context, subscription) ||
-            forget_segment(output, segment, subscription)) {
+            forget_segment(segment, subscription)) {
             *output_at(output, kept++) = *segment;
             continue;
         }
@@ -369,6 +396,7 @@ output_forget(struct output *output, struct subscription *subscription)
     output->count = kept;
     output->kept = output->settled = 0;
     output_count_pinned(output);
+    shrink_contexts(output, subscription);
 }
 
 uint64_t

@@ -23,7 +23,8 @@ report_gap(struct output *output, const struct context *context,
     struct broker_gap gap = {.reason = reason,
         .count = messages,
         .bytes = bytes,
-        .ids = {context->frame + BROKER_HEADER_BYTES, context->count}};
+        .ids = {context->frame + BROKER_HEADER_BYTES,
+            (context->frame_bytes - BROKER_HEADER_BYTES) / 4}};
     size_t size = broker_gap_size(&gap);
     uint8_t *dst = buffer_reserve(&output->control, size);
     if (dst == NULL || broker_gap_encode(&gap, dst, size, &size) != BROKER_OK) {

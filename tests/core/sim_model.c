@@ -228,7 +228,9 @@ stop_groups(struct sim_client *client)
 static void
 apply(struct sim *sim, struct sim_client *client, const struct sim_act *act)
 {
-    struct sim_subscription *s = &client->subscriptions[act->which];
+    struct sim_subscription *s = act->kind == SIM_UNSUBSCRIBE
+                                     ? &client->subscriptions[act->which]
+                                     : NULL;
     switch (act->kind) {
     case SIM_HELLO:
         client->expect_last_publish = sim->identities[client->identity].settled;
