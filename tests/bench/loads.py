@@ -90,8 +90,11 @@ class Row:
     candidates: tuple = ALL
     smoke: dict = field(default_factory=dict)
     brokerd_flags: tuple = ()
-    # Rows whose CPU time is too short a measure for the wall clock to matter.
-    shows_wall: bool = True
+    shows_wall: bool = True  # messages per second of wall time mean something
+    # For the picture: a shorter title, and the bar's name where rows with
+    # the same short title share a panel.
+    short: str = ""
+    bar: str = ""
 
 
 def one_to_one(key, payload, title, *targets):
@@ -108,7 +111,9 @@ def route(filters, subscriptions, label, *targets):
         {"pattern": "spread", "subscribers": 10, "topics": subscriptions,
          "random": True, "filters": filters, "payload": 16},
         candidates=(BROKERD,), smoke={"topics": min(subscriptions, 20000)},
-        brokerd_flags=("--max_subscriptions=100000",))
+        brokerd_flags=("--max_subscriptions=100000",),
+        short=f"random topics among N subscriptions, {filters} filters",
+        bar=label)
 
 
 ROWS = (
@@ -132,14 +137,16 @@ ROWS = (
         "100 subscribers with 100 topics each, 128 B",
         per_cpu_second(at_least(4, "peer")),
         {"pattern": "spread", "subscribers": 100, "topics": 10000},
-        candidates=BROKERS, smoke={"subscribers": 20, "topics": 1000}),
+        candidates=BROKERS, smoke={"subscribers": 20, "topics": 1000},
+        short="another of 10,000 topics each time, 100 subscribers, 128 B"),
     Row("sparse", "1,000 publishers and topics, single messages, "
         "20,000 a second in all, 128 B",
         (Figure("cpu_us_per_message", "CPU µs per message", False,
                 (at_most(0.6, "peer"),)),),
         {"load": "paced", "publishers": 1000, "subscribers": 1000,
          "rate": 20000},
-        smoke={"publishers": 100, "subscribers": 100, "rate": 2000}),
+        smoke={"publishers": 100, "subscribers": 100, "rate": 2000},
+        short="single messages from 1,000 publishers, 20,000/s in all"),
     Row("group", "queue group of 4, 128 B",
         per_cpu_second(at_least(3, "nats")),
         {"pattern": "group", "subscribers": 4},

@@ -24,14 +24,14 @@ def text(x, y, content, size=12, colour="#0f172a", extra=""):
            f"fill='{colour}' {FONT} {extra}>{escape(content)}</text>"
 
 
-def bar(x, y, name, values, scale):
+def bar(x, y, label, name, values, scale):
     """One bar with its least and greatest value as a thin line."""
     middle, least, greatest = values
     colour = COLOURS.get(name, PEER_COLOUR)
     length = max(1.0, middle * scale)
     left = x + LABEL
     weight = "font-weight='600'" if name == loads.BROKERD else ""
-    yield text(left - 6, y + 12, name, 12, "#334155",
+    yield text(left - 6, y + 12, label, 12, "#334155",
                f"text-anchor='end' {weight}")
     yield f"<rect x='{left}' y='{y}' width='{length:.1f}' height='{BAR}' " \
           f"fill='{colour}'/>"
@@ -42,37 +42,52 @@ def bar(x, y, name, values, scale):
                "#0f172a", weight)
 
 
-def panel(results, row, figure, x, y):
-    found = [(name, results.summary(row, name, figure))
-             for name in results.candidates(row)]
-    found = [(name, values) for name, values in found if values]
-    if not found:
-        return
-    largest = max(values[2] for _, values in found) or 1
-    scale = (WIDTH - LABEL - VALUE) / largest
-    better = "more" if figure.higher_is_better else "less"
-    yield text(x, y + 14, short(row.title), 12, "#0f172a",
-               "font-weight='600'")
-    yield text(x, y + 31, f"{figure.title}; {better} is better", 11,
-               "#475569")
-    for index, (name, values) in enumerate(found):
-        yield from bar(x, y + HEAD - 6 + index * STEP, name, values, scale)
+class Panel:
+    """One figure: a bar for each candidate, or for each row of a family."""
+
+    def __init__(self, row, figure):
+        self.title = row.short or row.title
+        better = "more" if figure.higher_is_better else "less"
+        self.unit = f"{figure.title}; {better} is better"
+        self.bars = []  # (label, candidate, (median, least, greatest))
+
+    def add(self, results, row, figure):
+        for name in results.candidates(row):
+            values = results.summary(row, name, figure)
+            if values:
+                self.bars.append((row.bar or name, name, values))
+
+    def height(self):
+        return HEAD + STEP * len(self.bars) + 10
+
+    def draw(self, x, y):
+        largest = max(values[2] for _, _, values in self.bars) or 1
+        scale = (WIDTH - LABEL - VALUE) / largest
+        yield text(x, y + 14, self.title, 12, "#0f172a", "font-weight='600'")
+        yield text(x, y + 31, self.unit, 11, "#475569")
+        for index, (label, name, values) in enumerate(self.bars):
+            yield from bar(x, y + HEAD - 6 + index * STEP, label, name,
+                           values, scale)
 
 
-def short(title, most=68):
-    return title if len(title) <= most else title[:most - 1] + "…"
+def panels_of(results):
+    """Panels with at least one bar; rows with the same short title share."""
+    panels = {}
+    for row in results.rows():
+        for figure in row.figures:
+            key = (row.short or row.title, figure.key)
+            panel = panels.setdefault(key, Panel(row, figure))
+            panel.add(results, row, figure)
+    return [panel for panel in panels.values() if panel.bars]
 
 
 def svg(data):
     """Lines of an SVG file."""
-    results = report.Results(data)
-    panels = [(row, figure) for row in results.rows()
-              for figure in row.figures]
     places, heights = [], [GAP + 30] * COLUMNS
-    for row, figure in panels:
+    for panel in panels_of(report.Results(data)):
         column = heights.index(min(heights))
-        places.append((GAP + column * (WIDTH + GAP), heights[column]))
-        heights[column] += HEAD + STEP * len(results.candidates(row)) + 10
+        places.append((panel, GAP + column * (WIDTH + GAP), heights[column]))
+        heights[column] += panel.height()
     width = GAP + COLUMNS * (WIDTH + GAP)
     height = max(heights) + GAP
     yield "<?xml version='1.0' encoding='UTF-8'?>"
@@ -84,6 +99,6 @@ def svg(data):
     yield text(GAP, GAP + 8, f"Medians of {data['rounds']} rounds, "
                f"{data['date']}, {data['machine']['cpu']}; the thin line is "
                "the least and the greatest", 13, "#475569")
-    for (row, figure), (x, y) in zip(panels, places):
-        yield from panel(results, row, figure, x, y)
+    for panel, x, y in places:
+        yield from panel.draw(x, y)
     yield "</svg>"
