@@ -71,6 +71,36 @@ def make_addresses():
         write("fuzz_address", "%s-%d" % (key, number), values[0][:FRAME_MAX])
 
 
+def feed(connection, data):
+    """Chunks of fuzz_session that feed the data."""
+    return b"".join(bytes([connection, len(data[i:i + 255])])
+                    + data[i:i + 255] for i in range(0, len(data), 255))
+
+
+def make_sessions():
+    """Each golden frame after a HELLO; then all of a kind on one connection,
+    with a second one that reads slowly."""
+    hello, take_little, take_all, later = (
+        lambda c: bytes([16 + c, 0]), lambda c: bytes([20 + c, 9]),
+        lambda c: bytes([20 + c, 255]), bytes([24, 200]))
+    by_type = {}
+    for record in vectors.read_records(VECTORS, vectors.GOLDEN):
+        if len(record.data) > FRAME_MAX:
+            continue
+        by_type.setdefault(record.data[4:6], []).append(record.data)
+        write("fuzz_session", record.name,
+              hello(0) + feed(0, record.data) + take_all(0))
+    subscribe, publish = by_type[b"\0\x20"], by_type[b"\0\x10"]
+    unsubscribe = by_type[b"\0\x22"]
+    write("fuzz_session", "flow", hello(0) + hello(1)
+          + feed(0, b"".join(subscribe)) + feed(1, b"".join(subscribe))
+          + feed(1, b"".join(publish) * 3) + take_little(0)
+          + feed(0, b"".join(publish)) + take_little(1) + later
+          + feed(0, b"".join(unsubscribe)) + take_all(1) + bytes([28, 0])
+          + take_all(0) + bytes([29, 1]))
+
+
 make_frames()
+make_sessions()
 make_topics()
 make_addresses()
