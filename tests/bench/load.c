@@ -56,7 +56,7 @@ print_result(const struct rig *rig, struct reading from, struct reading to,
         (unsigned long long)rig_delivered(rig), more);
 }
 
-/* ---- as much as goes through ---- */
+/* ---- as much as goes through --------------------------------------------- */
 
 static void
 push(struct rig *rig)
@@ -105,7 +105,7 @@ load_stream(struct rig *rig)
     print_result(rig, from, to, "");
 }
 
-/* ---- single messages at a rate ---- */
+/* ---- single messages at a rate ------------------------------------------- */
 
 /* One message each `interval`, from one publisher after the other. */
 static void
@@ -139,7 +139,7 @@ load_paced(struct rig *rig)
     print_result(rig, from, to, "");
 }
 
-/* ---- one message at a time ---- */
+/* ---- one message at a time ----------------------------------------------- */
 
 #define SAMPLES_MAX (4u * 1024u * 1024u)
 
@@ -210,7 +210,7 @@ load_round_trip(struct rig *rig)
     free(samples);
 }
 
-/* ---- connections that do nothing ---- */
+/* ---- connections that do nothing ----------------------------------------- */
 
 static uint64_t
 settled_resident_bytes(pid_t pid, uint64_t settle_ns)
@@ -255,7 +255,7 @@ load_idle(const struct options *options)
     free(receivers);
 }
 
-/* ---- the program ---- */
+/* ---- the program --------------------------------------------------------- */
 
 static void
 raise_file_limit(void)
