@@ -261,3 +261,53 @@ Test(no_memory, all_fail_from_then_on)
         n++;
     }
 }
+
+/* ---- one message to groups ----------------------------------------------- */
+
+static uint64_t
+sum_matched(const struct fake_peer *peer)
+{
+    uint64_t matched = 0;
+    const struct subscription *subscription = NULL;
+    while (
+        peer->session != NULL && (subscription = session_next_subscription(
+                                      peer->session, subscription)) != NULL) {
+        matched += subscription->books.matched;
+    }
+    return matched;
+}
+
+/* Whatever fails while a message is delivered: either its number is refused, or
+ * each subscription and group that it matched has it in its books. */
+Test(no_memory, what_is_acknowledged_is_in_the_books)
+{
+    for (uint64_t n = 1; n < 40; n++) {
+        struct core_options options = fake_options();
+        struct fake_net net;
+        fake_net_init(&net, &options, 1, guard);
+        struct fake_peer *reader = fake_connect(&net);
+        struct fake_peer *other = fake_connect(&net);
+        struct fake_peer *writer = fake_connect(&net);
+        struct say say = {0};
+        say_reader(&say);
+        feed(reader, &say);
+        say_reader(&say);
+        feed(other, &say);
+        say_hello(&say);
+        feed(writer, &say);
+        take(writer, SIZE_MAX);
+        say_publish(&say, 1, "a", "x");
+        allocator.countdown = n;
+        feed(writer, &say);
+        allocator.countdown = 0;
+        struct broker_frame frame;
+        fake_take_all(writer);
+        if (fake_next(writer, &frame) && frame.type == BROKER_FRAME_PUBACK) {
+            struct broker_puback puback;
+            cr_assert_eq(broker_puback_decode(&frame, &puback), BROKER_OK);
+            cr_assert_eq(sum_matched(reader) + sum_matched(other),
+                puback.matched, "allocation %llu", (unsigned long long)n);
+        }
+        fake_net_fini(&net);
+    }
+}
