@@ -43,6 +43,9 @@ static struct fake_call *
 record(struct fake *fake, enum fake_call_kind kind)
 {
     CHECK(fake->locked == 0); /* callbacks run without the lock */
+    if (fake->forgets) {
+        fake->call_count = 0;
+    }
     CHECK(fake->call_count < FAKE_CALLS_MAX);
     struct fake_call *call = &fake->calls[fake->call_count++];
     *call = (struct fake_call){.kind = kind};

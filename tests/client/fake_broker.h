@@ -42,6 +42,7 @@ struct fake {
     uint64_t now_us;
     struct fake_call calls[FAKE_CALLS_MAX];
     size_t call_count, call_next;
+    bool forgets;    /* more calls than fit may come: only the last counts */
     unsigned locked; /* 1 while the session has the lock */
     uint8_t *out;    /* written and not looked at yet */
     size_t out_start, out_end, out_capacity;

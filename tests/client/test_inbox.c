@@ -99,3 +99,31 @@ Test(inbox, what_could_not_be_told_at_once_is_told_with_the_next_gap)
     inbox_fini(&inbox);
     subscriptions_fini(&subscriptions);
 }
+
+/* A later gap has a place of its own, behind what came in between. */
+Test(inbox, a_gap_stands_in_its_place)
+{
+    struct subscriptions subscriptions = {0};
+    struct subscription *one =
+        subscriptions_add(&subscriptions, bytes_of("a"), bytes_of(""));
+    struct broker_message message = message_of("x");
+    struct inbox inbox = {.limit_bytes = 3 * (sizeof(struct inbox_entry) + 8)};
+    static const enum broker_client_event_kind expected[] = {
+        BROKER_CLIENT_EVENT_MESSAGE, BROKER_CLIENT_EVENT_GAP,
+        BROKER_CLIENT_EVENT_MESSAGE, BROKER_CLIENT_EVENT_GAP};
+    for (int i = 0; i < 4; i++) { /* the fourth does not fit */
+        inbox_push(&inbox, one, &message, 20);
+    }
+    broker_client_event_free(&inbox_pop(&inbox)->event);
+    broker_client_event_free(&inbox_pop(&inbox)->event);
+    inbox_push(&inbox, one, &message, 20); /* fits again */
+    inbox_push(&inbox, one, &message, 20);
+    for (size_t i = 0; i < 4; i++) {
+        struct inbox_entry *entry = inbox_pop(&inbox);
+        cr_assert_not_null(entry);
+        cr_assert_eq(entry->event.kind, expected[i], "%zu", i);
+        broker_client_event_free(&entry->event);
+    }
+    inbox_fini(&inbox);
+    subscriptions_fini(&subscriptions);
+}

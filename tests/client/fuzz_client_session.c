@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A hostile broker: the input is a list of steps, most of which feed bytes to a
+ * session that has subscriptions, publishes and requests under way; some are
+ * calls of the user, lost connections and time that passes.
+ */
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "fake_broker.h"
+
+#define BUFFER ((size_t)1 << 16)
+#define S      UINT64_C(1000000)
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum step {
+    STEP_FEED,
+    STEP_FEED_SLOWLY,
+    STEP_FRAME,
+    STEP_GOOD,
+    STEP_PUBLISH,
+    STEP_SUBSCRIBE,
+    STEP_REQUEST,
+    STEP_FLUSH,
+    STEP_WRITE,
+    STEP_NEXT,
+    STEP_TIME,
+    STEP_LOSE,
+    STEP_UNSUBSCRIBE,
+    STEP_LEAVE,
+    STEPS,
+};
+
+/* A connection, up to WELCOME or only up to HELLO. */
+static void
+reconnect(struct fake *fake, bool open)
+{
+    if (fake->session.state != SESSION_DOWN) {
+        fake_lose(fake);
+    }
+    enum broker_status status = session_connected(&fake->session, fake->now_us);
+    (void)status;
+    fake_write(fake, SIZE_MAX);
+    fake_forget(fake);
+    if (open) {
+        /* Sometimes a broker that has settled some of what was sent. */
+        uint32_t last = (uint32_t)(fake->session.stats.connects % 4);
+        (void)fake_welcome(fake, last, 1, BROKER_BODY_BYTES_MAX);
+    }
+}
+
+static void
+call(struct fake *fake, enum step step, uint8_t argument)
+{
+    enum broker_status status = BROKER_OK;
+    uint32_t id = argument % 4 + 1u;
+    switch (step) {
+    case STEP_PUBLISH:
+        status = fake_publish(fake, "a/b", "payload", argument % 2 == 0);
+        break;
+    case STEP_SUBSCRIBE:
+        (void)(argument % 2 == 0 ? fake_subscribe(fake, "a/#")
+                                 : fake_subscribe_next(fake, "a/b"));
+        break;
+    case STEP_REQUEST:
+        status = fake_request(fake, "q", argument * S / 10);
+        break;
+    case STEP_FLUSH:
+        fake_flush(fake);
+        break;
+    case STEP_WRITE:
+        fake_write(fake, argument < 200 ? argument * 4u : SIZE_MAX);
+        fake_forget(fake);
+        break;
+    case STEP_NEXT: {
+        struct inbox_entry *entry = session_take_event(&fake->session);
+        broker_client_event_free(entry == NULL ? NULL : &entry->event);
+        break;
+    }
+    case STEP_UNSUBSCRIBE:
+        status = session_unsubscribe(
+            &fake->session, id, argument % 3 == 0, NULL, NULL);
+        break;
+    case STEP_LEAVE:
+        if (fake->session.state == SESSION_OPEN) {
+            status = session_leave(&fake->session);
+        }
+        break;
+    default:
+        break;
+    }
+    (void)status;
+}
+
+/* A frame with a good header: type, flags, id, length of the body, body. Gets
+ * far behind the first checks. Returns how many bytes it used. */
+#define FRAME_HEAD 4
+static size_t
+feed_frame(struct fake *fake, const uint8_t *data, size_t size,
+    enum broker_status *status)
+{
+    static const uint16_t types[] = {BROKER_FRAME_WELCOME, BROKER_FRAME_ERROR,
+        BROKER_FRAME_PING, BROKER_FRAME_PONG, BROKER_FRAME_GOAWAY,
+        BROKER_FRAME_PUBLISH, BROKER_FRAME_PUBACK, BROKER_FRAME_SUBACK,
+        BROKER_FRAME_UNSUBACK, BROKER_FRAME_CONTEXT, BROKER_FRAME_GAP,
+        BROKER_FRAME_NOTICE};
+    uint8_t frame[BROKER_HEADER_BYTES + UINT8_MAX];
+    if (size < FRAME_HEAD) {
+        return size;
+    }
+    size_t left = size - FRAME_HEAD;
+    size_t body = data[3] < left ? data[3] : left;
+    struct broker_header header = {
+        .body_bytes = (uint32_t)body,
+        .type = types[data[0] % (sizeof types / sizeof types[0])],
+        .flags = data[1] % 4,
+        .id = data[2],
+    };
+    broker_header_encode(&header, frame);
+    memcpy(frame + BROKER_HEADER_BYTES, data + FRAME_HEAD, body);
+    *status = fake_feed(fake, frame, BROKER_HEADER_BYTES + body);
+    return FRAME_HEAD + body;
+}
+
+/* A frame that an honest broker might send, now or at another time. */
+static enum broker_status
+feed_good(struct fake *fake, uint8_t what, uint8_t id)
+{
+    const uint32_t ids[] = {id % 4 + 1u, id / 4 % 4 + 1u};
+    char reply_topic[REQUEST_TOPIC_BYTES + 1];
+    switch (what % 10) {
+    case 0:
+        return fake_puback(fake, id % 8, id / 8 + 1u, id % 3);
+    case 1:
+        return fake_suback(fake, ids[0]);
+    case 2:
+        return fake_context(fake, ids, id % 2 + 1u, id / 128);
+    case 3:
+        return fake_message(fake, id % 2 == 0 ? "a/b" : "a", "payload");
+    case 4:
+        return fake_gap(fake, ids[0], id + 1u, id);
+    case 5:
+        return fake_unsuback(fake, ids[0]);
+    case 6:
+        return fake_pong(fake, id % 8);
+    case 7:
+        return fake_error(fake, id % 8, BROKER_E_MEMORY,
+            id % 2 == 0 ? BROKER_FRAME_PUBLISH : BROKER_FRAME_SUBSCRIBE,
+            BROKER_CLASS_REQUEST);
+    case 8:
+        requests_topic(&fake->session.requests, id % 8, reply_topic);
+        return fake_message(fake, reply_topic, "reply");
+    default:
+        return fake_error(fake, ids[0], BROKER_E_UNKNOWN_SUBSCRIPTION,
+            BROKER_FRAME_UNSUBSCRIBE, BROKER_CLASS_REQUEST);
+    }
+}
+
+/* One step; returns how many bytes of the input it used. */
+static size_t
+take_step(struct fake *fake, const uint8_t *data, size_t size)
+{
+    enum step step = (enum step)(data[0] % STEPS);
+    uint8_t argument = data[1];
+    size_t n = argument < size - 2 ? argument : size - 2;
+    size_t used = 2;
+    enum broker_status status = BROKER_OK;
+    switch (step) {
+    case STEP_FRAME:
+        used = 1 + feed_frame(fake, data + 1, size - 1, &status);
+        break;
+    case STEP_GOOD:
+        status = feed_good(fake, argument, size > 2 ? data[2] : 0);
+        used = size > 2 ? 3 : 2;
+        break;
+    case STEP_FEED:
+        status = fake_feed(fake, data + 2, n);
+        used = 2 + n;
+        break;
+    case STEP_FEED_SLOWLY:
+        status = fake_feed_slowly(fake, data + 2, n, 1);
+        used = 2 + n;
+        break;
+    case STEP_TIME:
+        fake->now_us += argument * S / 4;
+        status = session_tick(&fake->session, fake->now_us);
+        break;
+    case STEP_LOSE:
+        reconnect(fake, argument % 4 != 0);
+        break;
+    default:
+        call(fake, step, argument);
+        break;
+    }
+    if (status != BROKER_OK) {
+        reconnect(fake, true);
+    }
+    return used;
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct fake *fake = fake_new(BUFFER, 1000);
+    fake->forgets = true;
+    reconnect(fake, true);
+    (void)fake_subscribe(fake, "a/#");
+    (void)fake_subscribe_next(fake, "a/b");
+    (void)fake_publish(fake, "a", "x", true);
+    (void)fake_request(fake, "q", S);
+    fake_write(fake, SIZE_MAX);
+    fake_forget(fake);
+    while (size >= 2) {
+        size_t used = take_step(fake, data, size);
+        data += used;
+        size -= used;
+    }
+    fake_free(fake);
+    return 0;
+}
