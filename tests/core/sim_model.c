@@ -163,6 +163,12 @@ apply_echo(
     struct sim *sim, struct sim_client *client, const struct sim_act *act)
 {
     const struct sim_message *request = &sim->messages[act->which];
+    if (route(sim, 1, NULL) == 0) {
+        expect(sim, client, request->id,
+            (struct sim_answer){
+                .expect = SIM_EXPECT_ERROR, .code = BROKER_E_NO_SUBSCRIBERS});
+        return;
+    }
     struct sim_message reply = {.publisher = SIM_IDENTITIES, .topic = 1};
     struct say say = {0};
     struct say_message message = {.topic = sim_topics[1],

@@ -129,14 +129,15 @@ Test(publish, refusals)
         {"a#", NULL, 2, BROKER_E_BAD_TOPIC},
         {"\xff", NULL, 3, BROKER_E_BAD_TOPIC},
         {"$own", NULL, 4, BROKER_E_RESERVED_TOPIC},
-        {"$sys/nothing", "r", 5, BROKER_E_RESERVED_TOPIC},
-        {"nobody", "r", 6, BROKER_E_NO_SUBSCRIBERS},
+        {"$sys/nothing", "inbox", 5, BROKER_E_RESERVED_TOPIC},
+        {"$sys/echo", "nobody", 6, BROKER_E_NO_SUBSCRIBERS},
+        {"nobody", "r", 7, BROKER_E_NO_SUBSCRIBERS},
         {"a", "r", 0, BROKER_E_BAD_REQUEST},
-        {"a", "$r", 7, BROKER_E_RESERVED_TOPIC},
+        {"a", "$r", 8, BROKER_E_RESERVED_TOPIC},
         {"a/+", NULL, 0, BROKER_E_BAD_TOPIC}};
     struct fake_net net;
     expect_net(&net);
-    struct fake_peer *peer = expect_open(&net);
+    struct fake_peer *peer = subscriber(&net, 1, "inbox");
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
         struct say say = {0};
         struct say_message message = {.id = refused[i].id,
@@ -152,7 +153,7 @@ Test(publish, refusals)
     }
     struct core_stats stats;
     core_get_stats(net.core, &stats);
-    cr_assert_eq(stats.refused_publishes, 9);
+    cr_assert_eq(stats.refused_publishes, sizeof refused / sizeof refused[0]);
     fake_net_fini(&net);
 }
 
@@ -429,8 +430,8 @@ Test(publish, retained_values_come_after_suback_in_order)
     say_subscribe(&say, 1, "#");
     say_publish(&say, 0, "a", "live");
     expect_fed(peer, &say);
-    expect_suback(peer, 1, 2);
     expect_puback(peer, 6, 6, 0, 0);
+    expect_suback(peer, 1, 2);
     struct broker_frame frame = expect_frame(peer, BROKER_FRAME_CONTEXT);
     cr_assert_eq(frame.flags, BROKER_CONTEXT_RETAINED);
     expect_publish(peer, "a", "a");

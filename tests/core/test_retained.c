@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Retained values: limits to the byte, order, and what is given back. PROTOCOL.md
- * section 5.5. */
+ * Retained values: limits to the byte, order, and what is given back.
+ * PROTOCOL.md section 5.5. */
 #include "retained.h"
 
 #include <criterion/criterion.h>

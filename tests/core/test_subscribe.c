@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * SUBSCRIBE, UNSUBSCRIBE, queue groups and the end of subscriptions. PROTOCOL.md
- * sections 4.8 to 4.11, 5.1, 5.4 and 5.6. */
+ * SUBSCRIBE, UNSUBSCRIBE, queue groups and the end of subscriptions.
+ * PROTOCOL.md sections 4.8 to 4.11, 5.1, 5.4 and 5.6. */
 #include "expect.h"
 #include "session.h"
 
