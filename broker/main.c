@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define EXIT_USAGE 64
@@ -63,12 +64,25 @@ run(const struct config *config)
     return status;
 }
 
+/* Each connection takes a descriptor; the soft limit is only a default. */
+static void
+raise_file_limit(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 &&
+        files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files); /* config_probe reads it back */
+    }
+}
+
 int
 main(int argc, char **argv)
 {
     struct config_machine machine;
     struct config config;
     enum config_action action = CONFIG_RUN;
+    raise_file_limit();
     config_probe(&machine);
     config_init(&config);
     int status = EXIT_USAGE;

@@ -11,8 +11,9 @@
 
 #include <jansson.h>
 
-#define LIMIT_DEFAULT 1000
-#define LIMIT_MAX     10000
+#define LIMIT_DEFAULT     1000
+#define REQUEST_BYTES_MAX 1024 /* more than any page needs */
+#define LIMIT_MAX         10000
 
 struct page {
     size_t offset, limit;
@@ -247,6 +248,9 @@ read_page(struct broker_bytes payload, struct page *page)
     *page = (struct page){0, LIMIT_DEFAULT};
     if (payload.len == 0) {
         return true;
+    }
+    if (payload.len > REQUEST_BYTES_MAX) {
+        return false;
     }
     json_t *request =
         json_loadb((const char *)payload.data, payload.len, 0, NULL);

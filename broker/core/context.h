@@ -32,9 +32,11 @@ struct context {
     uint32_t count;
     enum broker_overflow overflow; /* the most preserving of the set */
     bool retained;
-    struct gap leading;  /* missing before everything that is queued */
-    struct gap trailing; /* missing after everything that is queued */
-    uint8_t *frame;      /* the encoded CONTEXT frame */
+    struct context *forgot; /* scratch of output_forget: this set without */
+    uint64_t forgot_serial; /* the subscription of this serial */
+    struct gap leading;     /* missing before everything that is queued */
+    struct gap trailing;    /* missing after everything that is queued */
+    uint8_t *frame;         /* the encoded CONTEXT frame */
     size_t frame_bytes;
     struct context_member {
         /* Dangles once the subscription is gone, which is why sets are told

@@ -110,6 +110,26 @@ log_memory(struct core *core)
     }
 }
 
+bool
+core_shed(struct core *core)
+{
+    struct session *worst = NULL;
+    struct session *session;
+    TAILQ_FOREACH(session, &core->sessions, all)
+    {
+        if (session->output.pinned_bytes > 0 &&
+            (worst == NULL ||
+                session->output.pinned_bytes > worst->output.pinned_bytes)) {
+            worst = session;
+        }
+    }
+    if (worst == NULL) {
+        return false;
+    }
+    output_shed(&worst->output);
+    return true;
+}
+
 uint64_t
 core_tick(struct core *core)
 {

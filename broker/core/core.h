@@ -90,7 +90,7 @@ uint64_t core_tick(struct core *core);
  * later are turned away. */
 void core_shut_down(struct core *core, uint32_t retry_after_ms);
 
-/* ---- sessions: one for each connection ------------------------------------ */
+/* ---- sessions: one for each connection ----------------------------------- */
 
 /* A connection was accepted. `peer` is its address as text, kept by the caller
  * as long as the session. NULL if memory is out. */
@@ -128,7 +128,7 @@ enum session_end {
 };
 enum session_end session_end(const struct session *session);
 
-/* ---- looking in ------------------------------------------------------------ */
+/* ---- looking in ---------------------------------------------------------- */
 
 struct core_stats {
     uint64_t connections, connections_total, rejected_connections;

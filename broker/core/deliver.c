@@ -167,11 +167,15 @@ join_picks(struct core *core, const struct route *route,
     for (uint32_t i = 0; i < route->group_count; i++) {
         if (core->picks[i] != NULL && core->picks[i]->session == session) {
             all[count++] = core->picks[i];
-            core->picks[i] = NULL;
         }
     }
     struct context *context = context_get(&core->contexts, all, count, false);
     free(all);
+    for (uint32_t i = 0; context != NULL && i < route->group_count; i++) {
+        if (core->picks[i] != NULL && core->picks[i]->session == session) {
+            core->picks[i] = NULL;
+        }
+    }
     return context;
 }
 
@@ -233,6 +237,25 @@ deliver_picks(struct core *core, const struct route *route,
     return refused;
 }
 
+/* Without memory to join them: to each on its own. A connection that is meant
+ * twice gets it twice, which is better than not at all. */
+static uint32_t
+deliver_apart(const struct route *route, const struct output_run *slice)
+{
+    uint32_t refused = 0;
+    for (uint32_t i = 0; i < route->target_count; i++) {
+        const struct route_target *target = &route->targets[i];
+        if (!deliver_to(target->session, target->context, slice)) {
+            refused += target->context->count;
+        }
+    }
+    for (uint32_t i = 0; i < route->group_count; i++) {
+        struct subscription *member = choose_member(route->groups[i]);
+        refused += deliver_to(member->session, member->context, slice) ? 0 : 1;
+    }
+    return refused;
+}
+
 /* One message on a route with groups. */
 static uint32_t
 deliver_grouped(struct core *core, const struct route *route,
@@ -240,7 +263,7 @@ deliver_grouped(struct core *core, const struct route *route,
 {
     uint32_t refused = 0;
     if (!choose_members(core, route)) {
-        return route->matched;
+        return deliver_apart(route, slice);
     }
     for (uint32_t i = 0; i < route->target_count; i++) {
         const struct route_target *target = &route->targets[i];

@@ -133,7 +133,9 @@ process(struct session *session, const uint8_t *src, size_t len, size_t *needed)
             return len;
         }
         struct broker_limits limits = session->core->limits;
-        limits.max_body_bytes = session->max_body_bytes;
+        limits.max_body_bytes = session->state == SESSION_HANDSHAKE
+                                    ? BROKER_BODY_BYTES_MIN
+                                    : session->max_body_bytes;
         struct broker_frame frame;
         size_t n = 0;
         enum broker_status status =

@@ -83,7 +83,7 @@ extend_run(struct run *run, const uint8_t *src, size_t len, size_t same_bytes,
     run->slice.messages = messages;
 }
 
-/* ---- publishes with something particular about them ----------------------- */
+/* ---- publishes with something particular about them ---------------------- */
 
 static bool
 is_particular(

@@ -187,6 +187,7 @@ handle_subscribe(struct session *session, const struct broker_frame *frame)
                 : 0);
         return;
     }
+    ack_flush(session);
     size_t count = 0;
     struct retained_value **values = NULL;
     if (wants_retained(&subscribe)) {

@@ -66,18 +66,41 @@ move_to(struct intake *intake, struct block *block)
     intake->end = block->fill;
 }
 
+static bool
+is_large(const struct intake *intake)
+{
+    return intake->needed > SHARED_FRAME_MAX;
+}
+
 /* Can reading go on behind what is there? */
 static bool
 can_continue(const struct intake *intake)
 {
     const struct block *block = intake->block;
-    size_t missing = intake->needed - intake_len(intake);
-    if (block->fill != intake->end || block_room(block) < missing) {
+    if (block->fill != intake->end) {
         return false;
     }
-    /* A small block of its own is only worth filling for a large frame. */
-    return block->capacity >= BLOCK_POOL_BYTES ||
-           intake->needed > SHARED_FRAME_MAX;
+    if (is_large(intake)) {
+        return block_room(block) > 0;
+    }
+    /* A small block of its own is not worth filling. */
+    return block->capacity >= BLOCK_POOL_BYTES &&
+           block_room(block) >= intake->needed - intake_len(intake);
+}
+
+/* The block for a large frame grows with what has come of it, so that nobody
+ * makes the broker hold much by only announcing it. */
+static struct block *
+block_for_large(const struct intake *intake, struct intake_shared *shared)
+{
+    size_t capacity = intake_len(intake) * 2;
+    if (capacity < BLOCK_POOL_BYTES) {
+        capacity = BLOCK_POOL_BYTES;
+    }
+    if (capacity > intake->needed) {
+        capacity = intake->needed;
+    }
+    return block_new(shared->pool, capacity);
 }
 
 static bool
@@ -86,14 +109,14 @@ make_continuable(struct intake *intake, struct intake_shared *shared)
     if (can_continue(intake)) {
         return true;
     }
-    if (intake->needed <= SHARED_FRAME_MAX) {
+    if (!is_large(intake)) {
         if (!renew_shared(shared, intake->needed + ROOM_MIN)) {
             return false;
         }
         move_to(intake, shared->current);
         return true;
     }
-    struct block *block = block_new(shared->pool, intake->needed);
+    struct block *block = block_for_large(intake, shared);
     if (block == NULL) {
         return false;
     }
@@ -149,16 +172,14 @@ intake_consume(struct intake *intake, size_t len, size_t needed)
 void
 intake_rest(struct intake *intake, struct intake_shared *shared)
 {
-    if (intake->block == NULL ||
-        intake->block->capacity <= intake->needed + KEPT_MIN) {
+    size_t keep = intake->block == NULL ? 0 : intake_len(intake);
+    if (keep == 0 || intake->block->capacity <= keep * 2 + KEPT_MIN) {
         return;
     }
-    size_t capacity = intake_len(intake);
-    if (intake->needed > SHARED_FRAME_MAX) {
-        capacity = intake->needed; /* reading goes on in this block */
-    }
-    struct block *block = block_new_from_reserve(
-        shared->pool, capacity < KEPT_MIN ? KEPT_MIN : capacity);
+    size_t capacity = keep < KEPT_MIN ? KEPT_MIN : keep;
+    struct block *block = is_large(intake)
+                              ? block_new(shared->pool, capacity)
+                              : block_new_from_reserve(shared->pool, capacity);
     if (block != NULL) {
         move_to(intake, block);
         block_unref(block);

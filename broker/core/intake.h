@@ -6,9 +6,10 @@
  * connections share, one after the other, so that thousands of quiet
  * connections hold no receive memory at all. Bytes of a frame that is not
  * complete yet stay in place if the next read can continue behind them, else
- * they are moved once to where the frame fits. A frame larger than a block gets
- * a block of its own, of exactly its size. A connection that goes quiet in the
- * middle of a frame keeps only what it sent, not the block it came in.
+ * they are moved to where the frame fits. A frame larger than a block gets a
+ * block of its own, which doubles as the frame comes in, up to its exact size.
+ * A connection that goes quiet in the middle of a frame keeps at most about
+ * twice what it sent, not the block it came in.
  *
  * Knows where frames end, and nothing else of them. One thread.
  */

@@ -18,7 +18,7 @@ output_init(struct output *output, struct block_pool *pool, uint64_t max_bytes)
     TAILQ_INIT(&output->trailing);
 }
 
-/* ---- gaps --------------------------------------------------------------- */
+/* ---- gaps ---------------------------------------------------------------- */
 
 /* Put a pending trailing gap into the ring, because something comes after it.
  * False if memory is out; then it stays pending. */
@@ -60,7 +60,7 @@ add_trailing(struct output *output, struct context *context,
     gap_add(&output->trailing, gap, run->messages, run->bytes, reason);
 }
 
-/* ---- dropping ----------------------------------------------------------- */
+/* ---- dropping ------------------------------------------------------------ */
 
 static bool
 is_droppable(const struct segment *segment)
@@ -156,7 +156,7 @@ make_room(struct output *output, uint64_t bytes)
     return true;
 }
 
-/* ---- queueing ----------------------------------------------------------- */
+/* ---- queueing ------------------------------------------------------------ */
 
 static bool
 extend_last(struct output *output, struct context *context,
@@ -235,9 +235,10 @@ output_append(struct output *output, struct context *context,
     output->bytes += run->bytes;
     output->messages += run->messages;
     context_enter_queued(context, run->messages);
-    if (output->pinned_bytes > output->bytes * 4 + PINNED_SLACK) {
+    uint64_t slack = block_pool_is_tight(output->pool) ? 0 : PINNED_SLACK;
+    if (output->pinned_bytes > output->bytes * 4 + slack) {
         output_compact(output);
-        if (output->pinned_bytes > output->bytes * 2 + PINNED_SLACK / 2) {
+        if (output->pinned_bytes > output->bytes * 2 + slack / 2) {
             /* What was compacted before has become wasteful since. */
             output->settled = 0;
             output_compact(output);
@@ -246,7 +247,7 @@ output_append(struct output *output, struct context *context,
     return OUTPUT_QUEUED;
 }
 
-/* ---- ending ------------------------------------------------------------- */
+/* ---- ending -------------------------------------------------------------- */
 
 static bool
 list_has(const struct gap_list *list, const struct subscription *subscription)
@@ -310,13 +311,26 @@ forget_gaps(struct gap_list *list, const struct subscription *subscription,
     }
 }
 
+/* context_without, looked up once for each set and not for each segment. What
+ * is remembered is alive: a segment of this queue refers to it by now. */
+static struct context *
+smaller_set(struct context *context, const struct subscription *subscription)
+{
+    if (context->forgot_serial == subscription->serial) {
+        return context->forgot == NULL ? NULL : context_ref(context->forgot);
+    }
+    context->forgot = context_without(context, subscription);
+    context->forgot_serial = subscription->serial;
+    return context->forgot;
+}
+
 /* The i-th segment is for the subscription too: take it out of the books and
  * off the context. False if the segment is for nobody else and must go. */
 static bool
 forget_segment(struct segment *segment, struct subscription *subscription)
 {
     struct context *context = segment->context;
-    struct context *without = context_without(context, subscription);
+    struct context *without = smaller_set(context, subscription);
     if (!segment_is_gap(segment)) {
         subscription->books.queued -= segment->messages;
         subscription->books.dropped[DROP_CLOSED] += segment->messages;
@@ -417,6 +431,28 @@ output_unreported(const struct output *output)
         messages += segment_is_gap(segment) ? segment->messages : 0;
     }
     return messages;
+}
+
+void
+output_shed(struct output *output)
+{
+    while (output->count > 0) {
+        struct segment *segment = output_at(output, 0);
+        struct context *context = segment->context;
+        if (!segment_is_gap(segment)) {
+            output->dropped += segment->messages;
+            context_enter_dropped(context, segment->messages, DROP_MEMORY);
+        }
+        if (segment->messages > 0) {
+            gap_add(&output->leading, &context->leading, segment->messages,
+                segment->bytes, BROKER_GAP_MEMORY);
+        }
+        output_pop(output);
+        context_unref(context);
+    }
+    output_free_ring_if_empty(output);
+    block_unref(output->compacted);
+    output->compacted = NULL;
 }
 
 void

@@ -16,8 +16,8 @@
  * - dropping the oldest counts them in the `leading` gap of their context,
  *   which is reported before everything that is still queued; a message that
  *   must be dropped behind one that may not be leaves a gap in its own place;
- * - refusing the newest counts it in the `trailing` gap, which becomes a segment
- *   of its own as soon as something is queued behind it.
+ * - refusing the newest counts it in the `trailing` gap, which becomes a
+ *   segment of its own as soon as something is queued behind it.
  *
  * A segment keeps its whole block alive. When that becomes wasteful, because a
  * slow connection holds small slices of many blocks, they are copied together
@@ -109,6 +109,9 @@ output_limit(const struct output *output)
     if (!block_pool_is_tight(output->pool)) {
         return output->max_bytes;
     }
+    if (output->count == 0) {
+        return output->max_bytes; /* it keeps up */
+    }
     uint64_t limit =
         output->bytes > OUTPUT_TIGHT_BYTES ? output->bytes : OUTPUT_TIGHT_BYTES;
     return limit < output->max_bytes ? limit : output->max_bytes;
@@ -159,6 +162,10 @@ void output_forget(struct output *output, struct subscription *subscription);
 
 /* Messages that are missing and were not reported by a GAP yet. */
 uint64_t output_unreported(const struct output *output);
+
+/* Drop all queued messages for want of memory, whatever the policies; they are
+ * counted in gaps. */
+void output_shed(struct output *output);
 
 /* Drop the data lane and all gaps; the control lane stays. */
 void output_drop_data(struct output *output);

@@ -10,7 +10,7 @@
 #define COMPACT_BLOCK_BYTES (32u * 1024u)
 #define HOLES_MIN           64
 
-/* ---- the ring ----------------------------------------------------------- */
+/* ---- the ring ------------------------------------------------------------ */
 
 static bool
 ring_grow(struct output *output)
@@ -143,7 +143,7 @@ output_remove_holes(struct output *output)
     output_count_pinned(output);
 }
 
-/* ---- compacting --------------------------------------------------------- */
+/* ---- compacting ---------------------------------------------------------- */
 
 static bool
 is_wasteful(const struct segment *segment)
@@ -211,7 +211,7 @@ output_compact(struct output *output)
     output_count_pinned(output);
 }
 
-/* ---- gaps --------------------------------------------------------------- */
+/* ---- gaps ---------------------------------------------------------------- */
 
 void
 gap_add(struct gap_list *list, struct gap *gap, uint64_t messages,

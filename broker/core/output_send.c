@@ -11,7 +11,10 @@
 #include <string.h>
 
 /* The rest of a cut frame up to this size is copied rather than pinned. */
-#define REST_COPY_MAX  (16u * 1024u)
+#define REST_COPY_MAX (16u * 1024u)
+/* No more GAP frames wait to be sent than this: a gap that is not yet reported
+ * goes on merging with what is lost after it. */
+#define GAP_BYTES_MAX  (64u * 1024u)
 #define SPAN_BYTES_MAX (1024u * 1024u) /* enough for one turn and connection */
 
 /* Encode a GAP frame into the control lane: once it is the next thing to be
@@ -25,6 +28,9 @@ report_gap(struct output *output, const struct context *context,
         .bytes = bytes,
         .ids = {context->frame + BROKER_HEADER_BYTES,
             (context->frame_bytes - BROKER_HEADER_BYTES) / 4}};
+    if (buffer_len(&output->control) > GAP_BYTES_MAX) {
+        return false;
+    }
     size_t size = broker_gap_size(&gap);
     uint8_t *dst = buffer_reserve(&output->control, size);
     if (dst == NULL || broker_gap_encode(&gap, dst, size, &size) != BROKER_OK) {
@@ -48,7 +54,8 @@ report_list(struct output *output, struct gap_list *list)
     return true;
 }
 
-/* Report every gap whose turn has come. Without memory they wait. */
+/* Report every gap whose turn has come. Without memory, or behind many others,
+ * they wait. */
 static bool
 report_gaps(struct output *output)
 {

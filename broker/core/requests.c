@@ -16,8 +16,8 @@ no_check(void *arg, struct broker_bytes topic)
 }
 
 static enum broker_status
-publish_reply(struct session *session, uint32_t id, struct broker_bytes topic,
-    const struct buffer *payload)
+publish_reply(struct session *session, uint32_t id, struct route *route,
+    struct broker_bytes topic, const struct buffer *payload)
 {
     struct core *core = session->core;
     struct broker_publish reply = {
@@ -33,21 +33,37 @@ publish_reply(struct session *session, uint32_t id, struct broker_bytes topic,
     }
     enum broker_status status =
         broker_publish_encode(&reply, block->data, size, &size);
-    struct run run = {
-        .slice = {
-            .block = block, .data = block->data, .bytes = size, .messages = 1}};
     block->fill = (uint32_t)size;
     if (status == BROKER_OK) {
-        run.route = route_get(&core->routes, topic, no_check, NULL, &status);
-    }
-    if (run.route != NULL) {
         /* The broker is the one subscriber of its own topics. Noted before the
          * reply, which may be what this session is disconnected for. */
         ack_note(session, id, 1, 1, 0);
+        struct run run = {.route = route,
+            .slice = {.block = block,
+                .data = block->data,
+                .bytes = size,
+                .messages = 1}};
         deliver_run(core, &run);
-        route_unref(run.route);
     }
     block_unref(block);
+    return status;
+}
+
+/* The reply, if somebody is there to get it. */
+static enum broker_status
+route_reply(struct session *session, const struct broker_publish *publish,
+    struct broker_bytes reply_to, const struct buffer *reply)
+{
+    enum broker_status status = BROKER_OK;
+    struct route *route =
+        route_get(&session->core->routes, reply_to, no_check, NULL, &status);
+    if (route == NULL) {
+        return status;
+    }
+    status = route->matched == 0
+                 ? BROKER_E_NO_SUBSCRIBERS
+                 : publish_reply(session, publish->id, route, reply_to, reply);
+    route_unref(route);
     return status;
 }
 
@@ -60,7 +76,7 @@ request_to_broker(struct session *session, const struct broker_publish *publish,
     enum broker_status status = core->hooks.answer(
         core->hooks.arg, core, publish->topic, publish->payload, &reply);
     if (status == BROKER_OK) {
-        status = publish_reply(session, publish->id, reply_to, &reply);
+        status = route_reply(session, publish, reply_to, &reply);
     }
     buffer_fini(&reply);
     return status;

@@ -5,12 +5,17 @@
  * steadily stays in. */
 #include "route.h"
 
+#include "session.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define SETS 16384u /* a power of two */
 #define WAYS 4u
+/* Targets and members of all cached routes together; at more the cache starts
+ * over. One route can have as many as there are subscriptions. */
+#define WEIGHT_MAX 1000000u
 
 /* Gathers what a topic matches; grows to the largest route seen. */
 struct route_builder {
@@ -32,13 +37,33 @@ route_cache_init(struct route_cache *cache, struct index *index,
     return cache->slots != NULL && cache->builder != NULL;
 }
 
+static void
+forget_all(struct route_cache *cache)
+{
+    for (size_t i = 0; i < (size_t)SETS * WAYS; i++) {
+        if (cache->slots[i] != NULL) {
+            route_unref(cache->slots[i]);
+            cache->slots[i] = NULL;
+        }
+    }
+    cache->weight = 0;
+}
+
+static uint64_t
+route_weight(const struct route *route)
+{
+    uint64_t weight = route->target_count + route->group_count;
+    for (uint32_t i = 0; i < route->target_count; i++) {
+        weight += route->targets[i].context->frame_bytes / 4;
+    }
+    return weight;
+}
+
 void
 route_cache_fini(struct route_cache *cache)
 {
-    for (size_t i = 0; cache->slots != NULL && i < (size_t)SETS * WAYS; i++) {
-        if (cache->slots[i] != NULL) {
-            route_unref(cache->slots[i]);
-        }
+    if (cache->slots != NULL) {
+        forget_all(cache);
     }
     free(cache->slots);
     if (cache->builder != NULL) {
@@ -122,8 +147,8 @@ by_session(const void *a, const void *b)
 {
     const struct subscription *const *left = a;
     const struct subscription *const *right = b;
-    uintptr_t l = (uintptr_t)(*left)->session;
-    uintptr_t r = (uintptr_t)(*right)->session;
+    uint64_t l = (*left)->session->id;
+    uint64_t r = (*right)->session->id;
     return (l > r) - (l < r);
 }
 
@@ -261,8 +286,14 @@ route_get(struct route_cache *cache, struct broker_bytes topic,
         return NULL;
     }
     if (*slot != NULL) {
+        cache->weight -= route_weight(*slot);
         route_unref(*slot);
+        *slot = NULL;
     }
+    if (cache->weight + route_weight(route) > WEIGHT_MAX) {
+        forget_all(cache);
+    }
+    cache->weight += route_weight(route);
     *slot = route;
     route->references++;
     return route;

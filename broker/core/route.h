@@ -38,6 +38,7 @@ struct route_cache {
     struct index *index;
     struct context_table *contexts;
     uint64_t seed;
+    uint64_t weight; /* targets and members of the cached routes */
     uint64_t lookups, misses;
     struct route_builder *builder;
 };

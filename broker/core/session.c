@@ -13,7 +13,9 @@
  * read some of them. */
 #define CONTROL_BYTES_MAX (256u * 1024u)
 #define TEXT_BYTES_MAX    256
-#define TOPIC_BYTES_MAX   1024
+#define REFUSAL_BYTES     1024 /* on the stack; a longer topic takes the heap */
+/* Looking at a deadline later than this means that the broker was away. */
+#define LATE_MS           500
 #define MISSED_HEARTBEATS 3
 
 static const char *const state_names[] = {
@@ -191,9 +193,7 @@ put_refusal(const struct refusal *refusal, uint8_t *dst, size_t cap)
         status = broker_tlv_put_u64(
             dst, cap, &pos, BROKER_TAG_LIMIT, refusal->limit);
     }
-    if (status == BROKER_OK && refusal->topic.len > 0 &&
-        refusal->topic.len <= TOPIC_BYTES_MAX &&
-        broker_utf8_check(refusal->topic)) {
+    if (status == BROKER_OK && refusal->topic.len > 0) {
         status =
             broker_tlv_put(dst, cap, &pos, BROKER_TAG_TOPIC, refusal->topic);
     }
@@ -204,20 +204,28 @@ put_refusal(const struct refusal *refusal, uint8_t *dst, size_t cap)
 void
 session_refuse(struct session *session, const struct refusal *refusal)
 {
-    uint8_t tlvs[TEXT_BYTES_MAX + TOPIC_BYTES_MAX + 64];
-    size_t tlv_bytes = put_refusal(refusal, tlvs, sizeof tlvs);
+    uint8_t small[REFUSAL_BYTES];
+    size_t cap = TEXT_BYTES_MAX + 64 + refusal->topic.len;
+    uint8_t *tlvs = cap <= sizeof small ? small : malloc(cap);
+    if (tlvs == NULL) {
+        session_abort(session);
+        return;
+    }
     struct broker_error error = {.id = refusal->id,
         .code = (uint16_t)refusal->code,
         .frame_type = refusal->frame_type,
         .error_class = broker_status_class((unsigned)refusal->code),
         .may_retry = broker_status_may_retry((unsigned)refusal->code),
-        .tlvs = {tlvs, tlv_bytes}};
+        .tlvs = {tlvs, put_refusal(refusal, tlvs, cap)}};
     ack_flush(session);
     size_t size = broker_error_size(&error);
     uint8_t *dst = session_control(session, size);
     if (dst != NULL &&
         broker_error_encode(&error, dst, size, &size) == BROKER_OK) {
         session_control_done(session, size);
+    }
+    if (tlvs != small) {
+        free(tlvs);
     }
 }
 
@@ -258,7 +266,11 @@ session_output_spans(
         output_has_no_data(&session->output)) {
         send_goaway(session, NULL);
     }
-    return output_spans(&session->output, spans, max);
+    size_t count = output_spans(&session->output, spans, max);
+    if (count == 0 && !output_is_empty(&session->output)) {
+        session->aborted = true; /* no memory to say what is missing */
+    }
+    return count;
 }
 
 void
@@ -287,8 +299,12 @@ bool
 session_reserve(struct session *session, uint8_t **dst, size_t *room)
 {
     bool was_starved = session->starved;
-    session->starved =
-        !intake_reserve(&session->intake, &session->core->intake, dst, room);
+    struct core *core = session->core;
+    bool ok = intake_reserve(&session->intake, &core->intake, dst, room);
+    while (!ok && core_shed(core)) {
+        ok = intake_reserve(&session->intake, &core->intake, dst, room);
+    }
+    session->starved = !ok;
     if (was_starved && !session->starved) {
         session_schedule(session); /* its heartbeat was not watched */
     }
@@ -560,7 +576,13 @@ session_on_deadline(struct session *session)
     if (now_ms >= next_deadline(session)) {
         switch (session->state) {
         case SESSION_HANDSHAKE:
-            if (foreign_is(session)) {
+            if (now_ms - session->deadline.due_ms > LATE_MS &&
+                !session->looked_late) {
+                /* Its HELLO may be waiting to be read, and it is us who are
+                 * late: it gets its time once more. */
+                session->looked_late = true;
+                session->opened_ms = now_ms;
+            } else if (foreign_is(session)) {
                 foreign_answer(session, true);
             } else {
                 session_fail(session, BROKER_E_HANDSHAKE_TIMEOUT, 0, 0);

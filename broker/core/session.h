@@ -56,6 +56,7 @@ struct session {
     uint32_t skip_bytes;     /* of a refused frame, still to come */
     enum session_state state;
     enum broker_status close_code;
+    bool looked_late;      /* HELLO's deadline was put off for that */
     bool pinged;           /* and nothing heard since */
     bool input_ended;      /* half-closed, or said GOAWAY */
     bool requested;        /* has sent a request: replies may come */
@@ -97,7 +98,12 @@ struct core {
     struct core_stats totals; /* counters of what is over */
 };
 
-/* ---- session.c ---------------------------------------------------------- */
+/* ---- session.c ----------------------------------------------------------- */
+
+/* There is no memory to receive into, not even of the reserve: drop what is
+ * queued for the connection that keeps most memory from being used, with gaps.
+ * False if nobody keeps any. (core.c) */
+bool core_shed(struct core *core);
 
 void session_set_state(struct session *session, enum session_state state);
 
@@ -139,7 +145,7 @@ void session_schedule(struct session *session);
 /* The deadline has come. */
 void session_on_deadline(struct session *session);
 
-/* ---- handle_session.c --------------------------------------------------- */
+/* ---- handle_session.c ---------------------------------------------------- */
 
 void handle_hello(struct session *session, const struct broker_frame *frame);
 void handle_ping(struct session *session, const struct broker_frame *frame);
@@ -149,7 +155,7 @@ void handle_goaway(struct session *session, const struct broker_frame *frame);
 /* Subscriptions that the connection may have. */
 uint32_t session_max_subscriptions(const struct session *session);
 
-/* ---- handle_subscribe.c ------------------------------------------------- */
+/* ---- handle_subscribe.c -------------------------------------------------- */
 
 void handle_subscribe(
     struct session *session, const struct broker_frame *frame);
@@ -162,12 +168,12 @@ void subscriptions_stop(struct session *session, bool groups_only);
 /* Free them all; nothing must be queued. */
 void subscriptions_free(struct session *session);
 
-/* ---- dispatch.c --------------------------------------------------------- */
+/* ---- dispatch.c ---------------------------------------------------------- */
 
 /* Process the whole frames that the intake holds. */
 void dispatch_input(struct session *session);
 
-/* ---- handle_publish.c --------------------------------------------------- */
+/* ---- handle_publish.c ---------------------------------------------------- */
 
 /* Process consecutive PUBLISH frames at src[0..len), beginning with `frame`,
  * which is the first of them: a slice of `block`. Returns the bytes used, at
@@ -176,7 +182,7 @@ size_t handle_publishes(struct session *session,
     const struct broker_frame *frame, struct block *block, const uint8_t *src,
     size_t len);
 
-/* ---- deliver.c ---------------------------------------------------------- */
+/* ---- deliver.c ----------------------------------------------------------- */
 
 struct run {
     struct route *route;
@@ -193,7 +199,7 @@ bool deliver_to(struct session *session, struct context *context,
 /* After delivering: disconnect those whose policy asked for it. */
 void deliver_done(struct core *core);
 
-/* ---- ack.c -------------------------------------------------------------- */
+/* ---- ack.c --------------------------------------------------------------- */
 
 /* Note an acknowledgement, merged with those before if it can be. */
 void ack_note(struct session *session, uint32_t first_id, uint32_t count,
@@ -204,14 +210,14 @@ void ack_duplicate(struct session *session, uint32_t id);
 /* Write out what was noted. */
 void ack_flush(struct session *session);
 
-/* ---- requests.c --------------------------------------------------------- */
+/* ---- requests.c ---------------------------------------------------------- */
 
 /* A request to a topic that begins with $: answer and acknowledge it. Else the
  * code to refuse it with. */
 enum broker_status request_to_broker(struct session *session,
     const struct broker_publish *publish, struct broker_bytes reply_to);
 
-/* ---- foreign.c ---------------------------------------------------------- */
+/* ---- foreign.c ----------------------------------------------------------- */
 
 /* Is what was received, in SESSION_HANDSHAKE, not our protocol? */
 bool foreign_is(const struct session *session);

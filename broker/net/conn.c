@@ -339,9 +339,11 @@ receive(struct conn *conn, uint8_t *dst, size_t room, bool *drained)
     do {
         got = recv(conn->fd, dst + len, room - len, MSG_DONTWAIT);
     } while (got < 0 && errno == EINTR);
+    if (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
+        conn_end(conn, strerror(errno)); /* reported by the system once only */
+    }
     if (got <= 0) {
-        /* Nothing there, or an end or error that the bufferevent will meet
-         * and report itself. */
+        /* Nothing there, or the end, which the bufferevent will meet too. */
         *drained = true;
         return len;
     }

@@ -6,7 +6,7 @@
  * Reading: the bufferevent reads by itself at most one page at a time, so its
  * read callback then drains the socket into the core's receive memory
  * directly. Writing: at the end of each turn of the loop everything that a
- * session has to send goes out with one sendmsg(2) from where it lies. Only
+ * session has to send goes out with sendmsg(2) from where it lies. Only
  * when the socket takes no more is a page of it handed to the bufferevent,
  * whose write callback then says when to go on; everything else stays in the
  * session's queue, where the overflow policy can reach it.

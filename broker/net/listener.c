@@ -91,6 +91,13 @@ accept_cb(struct evconnlistener *events, evutil_socket_t fd,
     server_accepted(listener->server, fd, text);
 }
 
+static struct timeval
+milliseconds(uint32_t ms)
+{
+    return (struct timeval){
+        .tv_sec = ms / 1000, .tv_usec = (long)(ms % 1000) * 1000};
+}
+
 static void
 resume_cb(evutil_socket_t fd, short what, void *arg)
 {
@@ -99,14 +106,11 @@ resume_cb(evutil_socket_t fd, short what, void *arg)
     struct listener *listener = arg;
     if (evconnlistener_enable(listener->events) == 0) {
         listener->paused = false;
+        return;
     }
-}
-
-static struct timeval
-milliseconds(uint32_t ms)
-{
-    return (struct timeval){
-        .tv_sec = ms / 1000, .tv_usec = (long)(ms % 1000) * 1000};
+    struct timeval pause =
+        milliseconds(listener->server->options.accept_retry_ms);
+    (void)event_add(listener->retry, &pause);
 }
 
 /* accept(2) failed. Trying again at once would spin the loop: the connection

@@ -78,6 +78,7 @@ end_turn(struct server *server)
     conn_flush_ready(server);
     if (!TAILQ_EMPTY(&server->starved)) {
         conn_feed_starved(server);
+        due_ms = core_tick(server->core);
         if (!TAILQ_EMPTY(&server->starved) &&
             due_ms > now_ms + STARVED_RETRY_MS) {
             due_ms = now_ms + STARVED_RETRY_MS;

@@ -248,3 +248,22 @@ Test(output_policy, a_gap_does_not_change_the_context)
     cr_assert_eq(rig->gap_frames, 1);
     rig_free(rig);
 }
+
+Test(output_policy, what_is_shed_is_reported_too)
+{
+    struct rig *rig = rig_new(2000, mixed);
+    rig_append(rig, A, 3, 100);
+    rig_append(rig, B | C, 2, 100);
+    rig_refuse(rig, B, 1, 100, BROKER_GAP_TOO_LARGE);
+    rig_append(rig, B, 2, 100);
+    rig_refuse(rig, A, 1, 100, BROKER_GAP_TOO_LARGE);
+    rig_take(rig, 50);
+    output_shed(&rig->output);
+    rig_check(rig);
+    cr_assert_eq(rig->output.bytes, 0);
+    rig_append(rig, A | B, 1, 100);
+    rig_finish(rig);
+    cr_assert_eq(rig->readers[0].missing, 3);
+    cr_assert_eq(rig->readers[1].missing, 5);
+    rig_free(rig);
+}

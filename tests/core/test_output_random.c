@@ -49,7 +49,10 @@ random_step(struct rig *rig, struct random *random)
         rig_take(rig, random_below(random, 40));
         break;
     case 6:
-        if (random_chance(random, 4)) {
+        if (random_chance(random, 3)) {
+            output_shed(&rig->output);
+            rig_check(rig);
+        } else if (random_chance(random, 4)) {
             rig_forget(rig, random_below(random, RIG_SUBSCRIPTIONS));
         }
         break;
