@@ -81,7 +81,7 @@ broker_tlv_u64(struct broker_bytes value, uint64_t *out)
     return true;
 }
 
-/* ---- writing ------------------------------------------------------------ */
+/* ---- writing ------------------------------------------------------------- */
 
 /* Open *w on exactly one field at dst[*pos..cap) and write its head. */
 static enum broker_status

@@ -21,7 +21,8 @@ static struct sockaddr_un
 address_of(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    size_t len = strnlen(path, sizeof address.sun_path - 1);
+    memcpy(address.sun_path, path, len);
     return address;
 }
 

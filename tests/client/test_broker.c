@@ -36,7 +36,9 @@ static void
 options_for(struct broker_client_options *options, const char *address)
 {
     static struct server at; /* the tally's options take an address from it */
-    (void)snprintf(at.address, sizeof at.address, "%s", address);
+    size_t len = strnlen(address, sizeof at.address - 1);
+    memcpy(at.address, address, len);
+    at.address[len] = '\0';
     tally_options(&tally, &at, options);
 }
 

@@ -36,7 +36,7 @@ extern "C" {
 #define BROKER_MUST_CHECK
 #endif
 
-/* ---- results ---------------------------------------------------------- */
+/* ---- results ------------------------------------------------------------- */
 
 /* Every result of both libraries, and every code on the wire. The list, with
  * texts and remedies, is <broker/errors.def>. Codes from 101 to 699 travel in
@@ -68,7 +68,7 @@ BROKER_API enum broker_error_class broker_status_class(unsigned code);
 /* True if the same request may succeed later (column "retry"). */
 BROKER_API bool broker_status_may_retry(unsigned code);
 
-/* ---- constants of the wire -------------------------------------------- */
+/* ---- constants of the wire ----------------------------------------------- */
 
 #define BROKER_PROTOCOL_VERSION 1
 #define BROKER_HEADER_BYTES     12
@@ -154,7 +154,7 @@ enum broker_tag {
     BROKER_TAG_TOPIC = 0x0007,          /* the topic that an error is about */
 };
 
-/* ---- frames ------------------------------------------------------------ */
+/* ---- frames -------------------------------------------------------------- */
 
 /* A view of bytes that somebody else owns. data may be NULL when len is 0. */
 struct broker_bytes {
@@ -233,7 +233,7 @@ BROKER_API void broker_header_decode(
 BROKER_API void broker_header_encode(
     const struct broker_header *header, uint8_t dst[BROKER_HEADER_BYTES]);
 
-/* ---- extension fields (tag, length, value) ------------------------------ */
+/* ---- extension fields (tag, length, value) ------------------------------- */
 
 struct broker_tlv {
     uint16_t tag; /* without BROKER_TAG_CRITICAL */
