@@ -280,6 +280,16 @@ take_gap(struct replier *replier, const struct broker_client_gap *gap)
     }
 }
 
+/* Gaps come with the requests, in their places; see take_gap(). */
+static void
+ignore_gap_cb(struct broker_client *client, const struct broker_client_gap *gap,
+    void *user)
+{
+    (void)client;
+    (void)gap;
+    (void)user;
+}
+
 static bool
 has_enough(const struct replier *replier)
 {
@@ -416,16 +426,20 @@ serve(struct replier *replier)
     for (;;) {
         enum ctl_exit code = take_all(replier);
 
-        if (code != CTL_EXIT_OK || is_over(replier)) {
+        if (code != CTL_EXIT_OK) {
             return code;
+        }
+        /* Taking lets the client work, so look before waiting. */
+        if ((signals_stop_wanted() || replier->link.subscription_ended) &&
+            !replier->leaving) {
+            begin_to_leave(replier);
+        }
+        if (is_over(replier)) {
+            return CTL_EXIT_OK;
         }
         code = turn(replier);
         if (code != CTL_EXIT_OK) {
             return code;
-        }
-        if ((signals_stop_wanted() || replier->link.subscription_ended) &&
-            !replier->leaving) {
-            begin_to_leave(replier);
         }
     }
 }
@@ -524,6 +538,7 @@ open_and_run(struct replier *replier)
     const struct link_options link_options = {
         .timeout_ns = replier->settings->connect_timeout_ns,
         .reconnect = !replier->settings->no_reconnect,
+        .on_gap = ignore_gap_cb,
     };
     enum ctl_exit code;
 

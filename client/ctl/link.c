@@ -193,7 +193,7 @@ gap_cb(struct broker_client *client, const struct broker_client_gap *gap,
     if (link->on_gap != NULL) {
         link->on_gap(client, gap, link->user);
     } else {
-        say("gap: %" PRIu64 " messages are missing (%s)", gap->count,
+        say("gap: messages may be missing (%s)",
             broker_client_gap_text(gap->reason));
     }
 }

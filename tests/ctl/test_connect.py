@@ -174,6 +174,7 @@ class Losses(harness.CtlTest):
         for process, what in ((sub, "u: "), (reply, "a/long/filter: ")):
             self.assertIn(process.wait(), (harness.FAILED, harness.USAGE))
             self.assertIn("brokerctl: " + what, process.error_text())
+            self.assertEqual(process.error_text().count("gap: "), 1)
 
     def test_no_reconnect(self):
         for command in (["sub", "t"], ["reply", "t", "x"]):
