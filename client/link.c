@@ -464,6 +464,11 @@ timed_out(struct broker_client *client)
 static void
 close_too_late(struct broker_client *client)
 {
+    if (client->link.phase < LINK_UP && client->session.error_text[0] != '\0') {
+        /* Why there is no connection says more. */
+        link_finish(client, BROKER_E_TIMEOUT);
+        return;
+    }
     text_format(client->session.error_text,
         "the broker did not answer while closing: %zu messages are not "
         "acknowledged and %zu bytes not written",
