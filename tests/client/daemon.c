@@ -66,7 +66,7 @@ wait_ready(struct daemon *daemon, int fd)
         }
         if (got <= 0) {
             show_log(daemon);
-            CHECK(!"brokerd did not get ready");
+            check_failed(__FILE__, __LINE__, "brokerd did not get ready");
         }
         n++;
     }
