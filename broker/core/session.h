@@ -46,7 +46,6 @@ struct session {
     uint64_t linger_ms;   /* with input_ended: when to stop waiting */
     uint64_t received_messages, received_bytes;
     uint64_t delivered_bytes;
-    struct books ended; /* of subscriptions that are no more */
     uint32_t subscription_count;
     uint32_t draining_count;
     uint32_t max_body_bytes;
