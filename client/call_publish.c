@@ -126,7 +126,7 @@ wait_for_room(struct broker_client *client, size_t frame_bytes)
         return client_refuse(client, status,
             "the broker took nothing within publish_timeout_ms");
     }
-    return status;
+    return status == BROKER_E_INTERRUPTED ? status : BROKER_E_CLOSED;
 }
 
 /* Room for one more frame? If not, what the policy says. */
@@ -156,16 +156,15 @@ make_room(struct broker_client *client, size_t frame_bytes)
                : client_refuse(client, BROKER_E_BUFFER_FULL, "cannot publish");
 }
 
-/* With the lock held; may let it go meanwhile. */
+/* With the lock held; may let it go meanwhile. The handle is open, or closing
+ * and this is a reply. */
 static enum broker_status
-take(struct broker_client *client, const struct session_publish *publish)
+take_checked(
+    struct broker_client *client, const struct session_publish *publish)
 {
     size_t frame_bytes;
-    enum broker_status status = client_check_open(client);
-    if (status != BROKER_OK) {
-        return client_refuse(client, status, "cannot publish");
-    }
-    status = session_publish_check(&client->session, publish, &frame_bytes);
+    enum broker_status status =
+        session_publish_check(&client->session, publish, &frame_bytes);
     if (status == BROKER_OK) {
         status = make_room(client, frame_bytes);
     }
@@ -177,6 +176,15 @@ take(struct broker_client *client, const struct session_publish *publish)
         client_wake(client);
     }
     return status;
+}
+
+static enum broker_status
+take(struct broker_client *client, const struct session_publish *publish)
+{
+    enum broker_status status = client_check_open(client);
+    return status == BROKER_OK
+               ? take_checked(client, publish)
+               : client_refuse(client, status, "cannot publish");
 }
 
 /* ---- publish ------------------------------------------------------------- */
@@ -437,6 +445,10 @@ broker_client_reply(struct broker_client *client,
     if (message->reply_to.len == 0) {
         status = client_refuse(client, BROKER_E_BAD_REQUEST,
             "cannot reply to a message without reply_to");
+    } else if (client->closing && client->session.state == SESSION_OPEN) {
+        /* What was queued for a service is still delivered while it closes,
+         * and may be answered. */
+        status = take_checked(client, &publish);
     } else {
         status = take(client, &publish);
     }

@@ -118,8 +118,11 @@ enum broker_status
 client_refuse(
     struct broker_client *client, enum broker_status status, const char *what)
 {
-    text_status(client->session.error_text, what, status,
-        (struct broker_bytes){NULL, 0});
+    /* What ended the handle is more to the point than that it has ended. */
+    if (status != BROKER_E_CLOSED || client->closed_status == BROKER_OK) {
+        text_status(client->session.error_text, what, status,
+            (struct broker_bytes){NULL, 0});
+    }
     return status;
 }
 

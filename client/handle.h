@@ -46,7 +46,8 @@ struct link {
     struct resolve *resolve;
     struct resolve_result targets; /* of the address that is tried */
     size_t target;
-    char round_text[TEXT_MAX]; /* what failed in this round so far */
+    uint64_t target_deadline_us; /* then the next target has its turn */
+    char round_text[TEXT_MAX];   /* what failed in this round so far */
 };
 
 struct broker_client {

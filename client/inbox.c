@@ -103,6 +103,29 @@ append_entry(struct inbox *inbox, struct inbox_entry *entry)
     inbox->bytes += entry->bytes;
 }
 
+void
+inbox_tell_missed(struct inbox *inbox, struct subscription *subscription)
+{
+    if (subscription->missed_count == 0) {
+        return;
+    }
+    struct broker_client_gap gap = {
+        .reason = BROKER_CLIENT_GAP_INBOX,
+        .count = subscription->missed_count,
+        .bytes = subscription->missed_bytes,
+        .subscriptions = &subscription->id,
+        .subscription_count = 1,
+    };
+    struct inbox_entry *entry = gap_entry_new(&gap);
+    if (entry == NULL) {
+        inbox->untold = true;
+        return;
+    }
+    append_entry(inbox, entry);
+    subscription->open_gap = entry;
+    subscription->missed_count = subscription->missed_bytes = 0;
+}
+
 /* Count one more missing message, in the open gap if there is one. */
 static void
 miss(struct inbox *inbox, struct subscription *subscription, size_t bytes)
@@ -114,19 +137,7 @@ miss(struct inbox *inbox, struct subscription *subscription, size_t bytes)
     }
     subscription->missed_count++;
     subscription->missed_bytes += bytes;
-    struct broker_client_gap gap = {
-        .reason = BROKER_CLIENT_GAP_INBOX,
-        .count = subscription->missed_count,
-        .bytes = subscription->missed_bytes,
-        .subscriptions = &subscription->id,
-        .subscription_count = 1,
-    };
-    struct inbox_entry *entry = gap_entry_new(&gap);
-    if (entry != NULL) {
-        append_entry(inbox, entry);
-        subscription->open_gap = entry;
-        subscription->missed_count = subscription->missed_bytes = 0;
-    }
+    inbox_tell_missed(inbox, subscription);
 }
 
 void

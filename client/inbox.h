@@ -30,6 +30,8 @@ struct inbox_entry {
 struct inbox {
     struct inbox_entry *first, *last;
     size_t count, bytes, limit_bytes;
+    bool untold; /* a subscription may have missed something and no gap says so
+                    yet, for lack of memory */
 };
 
 void inbox_fini(struct inbox *inbox);
@@ -41,6 +43,9 @@ struct inbox_entry *inbox_entry_new(const struct broker_message *message);
  * is what a gap says of its size. */
 void inbox_push(struct inbox *inbox, struct subscription *subscription,
     const struct broker_message *message, size_t frame_bytes);
+
+/* Append a gap for what the subscription has missed and was not told of. */
+void inbox_tell_missed(struct inbox *inbox, struct subscription *subscription);
 
 /* Append a gap whatever the limit says. False: no memory. */
 bool inbox_push_gap(struct inbox *inbox, const struct broker_client_gap *gap);

@@ -236,6 +236,13 @@ try_target(struct broker_client *client)
         target_failed(client, error);
         return;
     }
+    /* The targets of one address share its time, so that one that swallows
+     * everything does not stand in the way of the others. */
+    uint64_t now_us = client_now_us();
+    uint64_t left_us =
+        link->deadline_us > now_us ? link->deadline_us - now_us : 0;
+    link->target_deadline_us =
+        now_us + left_us / (link->targets.count - link->target);
     link->phase = LINK_CONNECTING;
     watch(client, EPOLL_CTL_ADD);
 }
@@ -534,6 +541,9 @@ link_step(struct broker_client *client, uint64_t now_us)
     }
     if (client->link.phase != LINK_DOWN && now_us >= client->link.deadline_us) {
         timed_out(client);
+    } else if (client->link.phase == LINK_CONNECTING &&
+               now_us >= client->link.target_deadline_us) {
+        target_failed(client, ETIMEDOUT);
     }
     if (client->closing) {
         step_closing(client, now_us);

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define US_PER_MS UINT64_C(1000)
+#define US_PER_MS           UINT64_C(1000)
+#define PREAMBLE_BYTES_KEPT 4096
 
 /* ---- life ---------------------------------------------------------------- */
 
@@ -75,6 +76,18 @@ session_violation(
         "are of matching versions",
         what, broker_status_name(status));
     return session_end(session, status, text);
+}
+
+/* Many subscriptions make it large; that memory is needed once. */
+static void
+session_preamble_reset(struct session_preamble *preamble)
+{
+    preamble->size = preamble->sent = 0;
+    if (preamble->capacity > PREAMBLE_BYTES_KEPT) {
+        free(preamble->data);
+        preamble->data = NULL;
+        preamble->capacity = 0;
+    }
 }
 
 uint8_t *
@@ -259,6 +272,9 @@ session_sent(struct session *session, size_t n)
     size_t left = preamble->size - preamble->sent;
     size_t step = n < left ? n : left;
     preamble->sent += step;
+    if (preamble->sent == preamble->size) {
+        session_preamble_reset(preamble);
+    }
     if (n > step) {
         outlog_sent(&session->log, n - step);
     }

@@ -93,6 +93,7 @@ struct session_barrier {
     struct session_ping ping;
     bool ponged;
     bool is_ping; /* ends with the connection */
+    bool doomed;  /* ends with the connection that was lost */
     uint64_t publish_mark;
     session_ponged_fn *callback;
     void *user;

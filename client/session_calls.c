@@ -443,9 +443,24 @@ session_leave(struct session *session)
     return status;
 }
 
+/* Gaps that could not be stored when they came are stored now, behind what did
+ * come. */
+static void
+tell_untold(struct session *session)
+{
+    session->inbox.untold = false;
+    for (struct subscription *s = session->subscriptions.first; s != NULL;
+         s = s->next) {
+        inbox_tell_missed(&session->inbox, s);
+    }
+}
+
 struct inbox_entry *
 session_take_event(struct session *session)
 {
+    if (session->inbox.untold) {
+        tell_untold(session);
+    }
     struct inbox_entry *entry = inbox_pop(&session->inbox);
     if (entry != NULL && entry->event.kind == BROKER_CLIENT_EVENT_GAP &&
         entry->gap.reason == BROKER_CLIENT_GAP_INBOX) {

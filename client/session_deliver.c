@@ -297,6 +297,7 @@ queue_gap(struct session *session, const struct broker_client_gap *gap)
         if (subscription != NULL) {
             subscription->missed_count += gap->count > 0 ? gap->count : 1;
             subscription->missed_bytes += gap->bytes;
+            session->inbox.untold = true;
         }
     }
     free(ids);

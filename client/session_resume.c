@@ -106,11 +106,11 @@ lose_subscriptions(struct session *session)
 }
 
 static void
-lose_barriers(struct session *session)
+end_doomed_barriers(struct session *session)
 {
     struct session_barrier *barrier = session->barriers;
     while (barrier != NULL) {
-        if (barrier->is_ping || session->unknown_publishes > 0) {
+        if (barrier->doomed) {
             session_end_barrier(session, barrier, BROKER_E_CONNECTION_LOST);
             barrier = session->barriers;
         } else {
@@ -141,6 +141,7 @@ session_lost(struct session *session, uint64_t now_us)
     for (struct session_barrier *b = session->barriers; b != NULL;
          b = b->next) {
         b->ping.sent = b->ponged = false;
+        b->doomed = b->is_ping || session->unknown_publishes > 0;
     }
     for (;;) {
         struct request *request = requests_doomed(&session->requests);
@@ -149,7 +150,7 @@ session_lost(struct session *session, uint64_t now_us)
         }
         session_end_request(session, request, BROKER_E_CONNECTION_LOST, NULL);
     }
-    lose_barriers(session);
+    end_doomed_barriers(session);
 }
 
 /* ---- WELCOME ------------------------------------------------------------- */

@@ -21,6 +21,15 @@
         }                                                                      \
     } while (0)
 
+/* Memory that a test which lets malloc() fail does not take away. */
+static void *
+own_memory(size_t size)
+{
+    void *memory = NULL;
+    CHECK(posix_memalign(&memory, sizeof(void *), size) == 0);
+    return memory;
+}
+
 /* ---- callbacks ----------------------------------------------------------- */
 
 static void
@@ -170,8 +179,8 @@ fake_call(struct fake *fake)
 struct fake *
 fake_new(size_t buffer_bytes, size_t inbox_bytes)
 {
-    struct fake *fake = calloc(1, sizeof *fake);
-    CHECK(fake != NULL);
+    struct fake *fake = own_memory(sizeof *fake);
+    *fake = (struct fake){.locked = 1};
     struct session_config config = {
         .unlock = fake_unlock,
         .lock = fake_lock,
@@ -189,7 +198,6 @@ fake_new(size_t buffer_bytes, size_t inbox_bytes)
         .random = {0xab, 0xcd},
     };
     fake->now_us = 1000000;
-    fake->locked = 1;
     session_init(&fake->session, &config);
     return fake;
 }
@@ -235,7 +243,10 @@ fake_feed_slowly(struct fake *fake, const uint8_t *bytes, size_t n, size_t step)
     while (done < n) {
         size_t room, part = n - done < step ? n - done : step;
         uint8_t *space = session_receive_space(&fake->session, &room);
-        CHECK(space != NULL && room > 0);
+        if (space == NULL) { /* as link.c does */
+            return session_end(&fake->session, BROKER_E_NO_MEMORY, "memory");
+        }
+        CHECK(room > 0);
         part = part < room ? part : room;
         memcpy(space, bytes + done, part);
         session_receive_commit(&fake->session, part, fake->now_us);
@@ -257,7 +268,7 @@ fake_feed(struct fake *fake, const uint8_t *bytes, size_t n)
 
 #define FEED(name, message)                                                    \
     do {                                                                       \
-        uint8_t *bytes = malloc(FRAME_BYTES_MAX);                              \
+        uint8_t *bytes = own_memory(FRAME_BYTES_MAX);                          \
         size_t size = 0;                                                       \
         enum broker_status status =                                            \
             broker_##name##_encode(&(message), bytes, FRAME_BYTES_MAX, &size); \
@@ -386,6 +397,20 @@ fake_ping(struct fake *fake, uint32_t id)
 
 /* ---- to the broker ------------------------------------------------------- */
 
+static void
+out_reserve(struct fake *fake, size_t part)
+{
+    if (fake->out_capacity - fake->out_end < part) {
+        fake->out_capacity = (fake->out_end + part) * 2;
+        uint8_t *out = own_memory(fake->out_capacity);
+        if (fake->out_end > 0) {
+            memcpy(out, fake->out, fake->out_end);
+        }
+        free(fake->out);
+        fake->out = out;
+    }
+}
+
 void
 fake_write(struct fake *fake, size_t n)
 {
@@ -394,11 +419,7 @@ fake_write(struct fake *fake, size_t n)
     while (n > 0 &&
            (count = session_send_peek(&fake->session, vectors, VECTORS)) > 0) {
         size_t part = vectors[0].iov_len < n ? vectors[0].iov_len : n;
-        if (fake->out_capacity - fake->out_end < part) {
-            fake->out_capacity = (fake->out_end + part) * 2;
-            fake->out = realloc(fake->out, fake->out_capacity);
-            CHECK(fake->out != NULL);
-        }
+        out_reserve(fake, part);
         memcpy(fake->out + fake->out_end, vectors[0].iov_base, part);
         fake->out_end += part;
         session_sent(&fake->session, part);

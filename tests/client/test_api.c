@@ -59,6 +59,8 @@ Test(api, nobody_there_is_told_with_what_to_do)
     cr_assert(strstr(error_text(client), "is brokerd running?") != NULL);
     cr_assert_eq(broker_client_publish(client, "a", "", 0), BROKER_E_CLOSED);
     cr_assert_eq(broker_client_run(client, -1), BROKER_E_CONNECT_FAILED);
+    /* What ended it is still to be read. */
+    cr_assert(strstr(error_text(client), "is brokerd running?") != NULL);
     cr_assert_eq(tally.states[BROKER_CLIENT_CLOSED], 1);
     broker_client_free(client);
     server_open_unix(&server);

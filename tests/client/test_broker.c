@@ -266,6 +266,33 @@ Test(broker, many_requests_at_once)
     leave(service);
 }
 
+/* A service that closes answers what had reached its queue. */
+Test(broker, a_service_answers_while_it_closes)
+{
+    struct broker_client *asker = client_new(), *service = client_new();
+    struct broker_client_subscription subscription = {
+        .filter = "echo", .on_message = answer_cb};
+    struct runner asking;
+    uint32_t id;
+    cr_assert_eq(broker_client_subscribe_wait(
+                     service, &subscription, WAIT_MS, &id, NULL),
+        BROKER_OK);
+    runner_start(&asking, asker);
+    struct broker_client_outgoing request = {.topic = "echo"};
+    for (int i = 0; i < 100; i++) {
+        cr_assert_eq(broker_client_request(
+                         asker, &request, WAIT_MS, tally_reply_cb, &tally),
+            BROKER_OK);
+    }
+    cr_assert_eq(broker_client_flush(asker, WAIT_MS), BROKER_OK);
+    cr_assert_eq(broker_client_close(service, WAIT_MS), BROKER_OK);
+    broker_client_free(service);
+    tally_wait(&tally, &tally.replies, 100);
+    cr_assert_eq(tally.failed, 0);
+    runner_stop(&asking);
+    leave(asker);
+}
+
 /* ---- amounts ------------------------------------------------------------- */
 
 #define AMOUNT 200000

@@ -286,11 +286,12 @@ BROKER_API BROKER_MUST_CHECK enum broker_status broker_client_new(
 BROKER_API void broker_client_free(struct broker_client *client);
 
 /* Leave in an orderly way (PROTOCOL.md 2, "Half-close"): take no new calls
- * (they return BROKER_E_CLOSED), wait until everything published is written and
- * acknowledged (connecting for that, if need be), say GOAWAY LEAVING, shut down
- * the writing side, deliver what the broker still sends, and close. Requests
- * without a reply end with BROKER_E_CLOSED. If nothing is left to send and
- * there is no connection, it does not wait for one.
+ * (they return BROKER_E_CLOSED, but for broker_client_reply()), wait until
+ * everything published is written and acknowledged (connecting for that, if
+ * need be), end all subscriptions after delivering what the broker has queued
+ * for them, say GOAWAY LEAVING, shut down the writing side, read to the end,
+ * and close. Requests without a reply end with BROKER_E_CLOSED. If nothing is
+ * left to send and there is no connection, it does not wait for one.
  *   BROKER_OK         the broker has processed everything published
  *   BROKER_E_TIMEOUT  the time was over; the connection was dropped. What was
  *                     not acknowledged got its callback with BROKER_E_CLOSED
@@ -566,7 +567,8 @@ BROKER_API BROKER_MUST_CHECK enum broker_status broker_client_request_wait(
     int timeout_ms, struct broker_client_event **out);
 
 /* Answer a message that has a reply_to. Acknowledged in the background, so it
- * survives a lost connection. Errors as for broker_client_publish(), and
+ * survives a lost connection. While the handle closes, messages that come are
+ * still answered. Errors as for broker_client_publish(), and
  * BROKER_E_BAD_REQUEST if `message` wants no reply. */
 BROKER_API enum broker_status broker_client_reply(struct broker_client *client,
     const struct broker_message *message, const void *payload,
