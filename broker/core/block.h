@@ -8,11 +8,12 @@
  *
  * Blocks of the pool's size are recycled: fresh memory of this size costs a
  * system call and a page fault for each page, which measured 2 to 4 times
- * slower than the whole rest of the message path. Every byte of every block in
- * use is counted, and the count is what the memory limit is held against. One
- * eighth of what is allowed is a reserve, for what keeps the broker talking to
- * its peers: receiving, answers, and compacting, which gives memory back. Once
- * the rest is used up the pool is tight: what stays in memory may not grow.
+ * slower than the whole rest of the message path. The capacity of every block
+ * in use is counted (not its header, and not the recycled ones), and the count
+ * is what the memory limit is held against. One eighth of what is allowed is a
+ * reserve, for what keeps the broker talking to its peers: receiving, answers,
+ * and compacting, which gives memory back. Once the rest is used up the pool is
+ * tight: what stays in memory may not grow.
  *
  * Knows nothing of frames, sessions or sockets. One thread a pool.
  */

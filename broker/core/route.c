@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Routes and their cache; see route.h. The cache is a fixed number of sets of
- * WAYS slots: bounded memory, no eviction lists, and a topic that is published
+ * WAYS slots, bounded by weight: no eviction lists, and a topic that is published
  * steadily stays in. */
 #include "route.h"
 

@@ -2,8 +2,9 @@
  *
  * A tree of topic levels, used twice: with filters as paths it finds the
  * filters that match a topic (subscriptions), with topics as paths it finds the
- * topics that match a filter (retained values). Either search costs by the
- * levels of what is asked, not by what the tree holds.
+ * topics that match a filter (retained values). The first visits at most two
+ * children for each level of the topic; the second visits what the wildcards of
+ * the filter stand for.
  *
  * All nodes stand in one hash table under (parent, level), so that a step down
  * is one look-up however many children a node has.
