@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Routes and their cache; see route.h. The cache is a fixed number of sets of
- * WAYS slots, bounded by weight: no eviction lists, and a topic that is published
- * steadily stays in. */
+ * WAYS slots, bounded by weight as well: no eviction lists, and a topic that is
+ * published steadily stays in. */
 #include "route.h"
 
 #include "session.h"
