@@ -44,6 +44,10 @@ void
 ack_note(struct session *session, uint32_t first_id, uint32_t count,
     uint32_t matched, uint32_t refused)
 {
+    if (wait_holds(session)) {
+        wait_append(session, first_id, count, matched, refused);
+        return;
+    }
     struct pending_ack *ack = &session->ack;
     uint32_t last_id = first_id + count - 1;
     session_settle(session, last_id);

@@ -22,7 +22,7 @@ block_pool_init(struct block_pool *pool, uint64_t bytes_allowed)
 void
 block_pool_fini(struct block_pool *pool)
 {
-    assert(pool->bytes_in_use == 0);
+    assert(pool->bytes_in_use == 0 && pool->returned == NULL);
     while (pool->idle != NULL) {
         struct block *block = pool->idle;
         pool->idle = block->next;
@@ -40,14 +40,43 @@ take_idle(struct block_pool *pool)
     return block;
 }
 
+/* Count the bytes in, unless that would be more than is allowed. */
+static bool
+charge(struct block_pool *pool, size_t bytes, uint64_t allowed)
+{
+    if (pool->shared_bytes != NULL) {
+        uint64_t before = atomic_fetch_add_explicit(
+            pool->shared_bytes, bytes, memory_order_relaxed);
+        if (before >= allowed || bytes > allowed - before) {
+            atomic_fetch_sub_explicit(
+                pool->shared_bytes, bytes, memory_order_relaxed);
+            return false;
+        }
+    } else if (pool->bytes_in_use >= allowed ||
+               bytes > allowed - pool->bytes_in_use) {
+        return false;
+    }
+    pool->bytes_in_use += bytes;
+    return true;
+}
+
+static void
+discharge(struct block_pool *pool, size_t bytes)
+{
+    pool->bytes_in_use -= bytes;
+    if (pool->shared_bytes != NULL) {
+        atomic_fetch_sub_explicit(
+            pool->shared_bytes, bytes, memory_order_relaxed);
+    }
+}
+
 static struct block *
 block_new_within(struct block_pool *pool, size_t capacity, uint64_t allowed)
 {
     if (capacity > BLOCK_POOL_BYTES / 2 && capacity < BLOCK_POOL_BYTES) {
         capacity = BLOCK_POOL_BYTES;
     }
-    if (pool->bytes_in_use >= allowed ||
-        capacity > allowed - pool->bytes_in_use) {
+    if (!charge(pool, capacity, allowed)) {
         return NULL;
     }
     struct block *block;
@@ -56,15 +85,16 @@ block_new_within(struct block_pool *pool, size_t capacity, uint64_t allowed)
     } else {
         block = malloc(sizeof *block + capacity);
         if (block == NULL) {
+            discharge(pool, capacity);
             return NULL;
         }
     }
     block->pool = pool;
     block->next = NULL;
+    block->original = NULL;
     block->references = 1;
     block->capacity = (uint32_t)capacity;
     block->fill = 0;
-    pool->bytes_in_use += capacity;
     return block;
 }
 
@@ -84,7 +114,12 @@ void
 block_release(struct block *block)
 {
     struct block_pool *pool = block->pool;
-    pool->bytes_in_use -= block->capacity;
+    if (block->original != NULL) {
+        block->next = pool->returned;
+        pool->returned = block;
+        return;
+    }
+    discharge(pool, block->capacity);
     if (block->capacity == BLOCK_POOL_BYTES &&
         pool->idle_count < pool->idle_max) {
         block->next = pool->idle;
@@ -93,4 +128,25 @@ block_release(struct block *block)
         return;
     }
     free(block);
+}
+
+struct block *
+block_lend(struct block *block, uint32_t lender)
+{
+    struct block *loan = malloc(sizeof *loan);
+    if (loan != NULL) {
+        *loan = (struct block){.original = block_ref(block),
+            .references = 1,
+            .capacity = block->capacity,
+            .fill = block->fill,
+            .lender = lender};
+    }
+    return loan;
+}
+
+void
+block_end_loan(struct block *loan)
+{
+    block_unref(loan->original);
+    free(loan);
 }

@@ -15,11 +15,19 @@
  * and compacting, which gives memory back. Once the rest is used up the pool is
  * tight: what stays in memory may not grow.
  *
- * Knows nothing of frames, sessions or sockets. One thread a pool.
+ * One thread a pool, and no reference count is ever touched by two threads. A
+ * block goes to another thread as a loan: a small block object of the borrower
+ * that stands for the whole of the lender's block, whose reference it holds.
+ * When the borrower has let go of the loan it collects on its pool's list of
+ * loans to be given back, and only the lender ends it. What pools of several
+ * threads have in use together may be counted in one place.
+ *
+ * Knows nothing of frames, sessions or sockets.
  */
 #ifndef BROKER_CORE_BLOCK_H
 #define BROKER_CORE_BLOCK_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -33,14 +41,19 @@ struct block_pool {
     uint64_t bytes_in_use;  /* capacity of all referenced blocks */
     uint64_t bytes_allowed; /* with the reserve */
     uint64_t bytes_tight;   /* without it */
+    /* Of all pools that share the allowance; NULL: it is this pool's alone. */
+    _Atomic uint64_t *shared_bytes;
+    struct block *returned; /* loans that nobody here needs any more */
 };
 
 struct block {
     struct block_pool *pool;
     struct block *next;
+    struct block *original; /* a loan: the lender's block; else NULL */
     uint32_t references;
     uint32_t capacity;
-    uint32_t fill; /* bytes written so far */
+    uint32_t fill;   /* bytes written so far */
+    uint32_t lender; /* of a loan: which thread */
     uint8_t data[];
 };
 
@@ -57,11 +70,28 @@ struct block *block_new(struct block_pool *pool, size_t capacity);
 /* The same, but the reserve may be used too. */
 struct block *block_new_from_reserve(struct block_pool *pool, size_t capacity);
 
+/* A loan of the block for another thread, with one reference: it keeps a
+ * reference to the block until block_end_loan. It has the block's capacity and
+ * none of its data: slices carry their own pointer. The borrower sets `pool`.
+ * NULL if memory is out. */
+struct block *block_lend(struct block *block, uint32_t lender);
+/* The loan has come back to the thread that lent. */
+void block_end_loan(struct block *loan);
+
+/* Bytes in use by all who share the allowance. */
+static inline uint64_t
+block_pool_bytes(const struct block_pool *pool)
+{
+    return pool->shared_bytes == NULL
+               ? pool->bytes_in_use
+               : atomic_load_explicit(pool->shared_bytes, memory_order_relaxed);
+}
+
 /* Is only the reserve left? */
 static inline bool
 block_pool_is_tight(const struct block_pool *pool)
 {
-    return pool->bytes_in_use >= pool->bytes_tight;
+    return block_pool_bytes(pool) >= pool->bytes_tight;
 }
 
 /* The last reference is gone: recycle or free. Called by block_unref only. */

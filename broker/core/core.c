@@ -29,6 +29,14 @@ init_parts(struct core *core)
     core->contexts.seed = seed ^ 1;
     identities_init(&core->identities, options->max_sessions,
         options->session_memory_ms, seed ^ 2);
+    if (options->workers > 1) {
+        core->pool.shared_bytes = options->shared_bytes;
+        core->exchange = exchange_new(options->worker, options->workers,
+            options->max_memory_bytes, seed ^ 6);
+        if (core->exchange == NULL) {
+            return false;
+        }
+    }
     return index_init(&core->index, seed ^ 3) &&
            retained_init(&core->retained, &core->pool,
                options->max_retained_topics, options->max_retained_bytes,
@@ -56,7 +64,11 @@ core_new(const struct core_options *options, const struct core_hooks *hooks,
     uint8_t seed[sizeof core->seed];
     hooks->random(hooks->arg, seed, sizeof seed);
     memcpy(&core->seed, seed, sizeof seed);
-    hooks->random(hooks->arg, core->boot, sizeof core->boot);
+    if (options->boot != NULL) {
+        memcpy(core->boot, options->boot, sizeof core->boot);
+    } else {
+        hooks->random(hooks->arg, core->boot, sizeof core->boot);
+    }
     if (!init_parts(core)) {
         core_free(core);
         return NULL;
@@ -70,6 +82,7 @@ core_free(struct core *core)
     if (core == NULL) {
         return;
     }
+    exchange_free(core->exchange);
     route_cache_fini(&core->routes);
     if (core->retained.pool != NULL) {
         retained_fini(&core->retained);
@@ -84,6 +97,7 @@ core_free(struct core *core)
     intake_shared_fini(&core->intake);
     block_pool_fini(&core->pool);
     free(core->picks);
+    free(core->remote_picks);
     free(core);
 }
 
@@ -105,7 +119,7 @@ log_memory(struct core *core)
         core->hooks.log(core->hooks.arg, CORE_EVENT_MEMORY, NULL,
             BROKER_E_MEMORY, "queues may not grow; see max_memory_bytes");
     } else if (core->tight_logged &&
-               pool->bytes_in_use < pool->bytes_tight / 4 * 3) {
+               block_pool_bytes(pool) < pool->bytes_tight / 4 * 3) {
         core->tight_logged = false;
     }
 }
@@ -167,7 +181,7 @@ core_get_stats(const struct core *core, struct core_stats *out)
     out->retained_bytes = core->retained.bytes;
     out->route_lookups = core->routes.lookups;
     out->route_misses = core->routes.misses;
-    out->memory_bytes = core->pool.bytes_in_use;
+    out->memory_bytes = block_pool_bytes(&core->pool);
     out->max_memory_bytes = core->options.max_memory_bytes;
     out->uptime_ms = core->now_ms - core->started_ms;
     memcpy(out->boot, core->boot, sizeof out->boot);

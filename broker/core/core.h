@@ -6,7 +6,8 @@
  * whole broker one deterministic function of its input.
  *
  * Must not know: sockets, libevent, files, clocks, configuration files.
- * One thread a core; nothing is shared between cores.
+ * One thread a core. Several cores make one broker by exchanging mail
+ * (exchange.h); nothing else is shared between them.
  */
 #ifndef BROKER_CORE_CORE_H
 #define BROKER_CORE_CORE_H
@@ -22,6 +23,7 @@
 struct core;
 struct session;
 struct buffer;
+struct mailbag;
 
 /* Limits and times; all must be set. Names, meanings and ranges are those of
  * the configuration keys (brokerd.conf(5)). */
@@ -41,6 +43,11 @@ struct core_options {
     uint32_t write_timeout_ms;
     uint32_t half_close_linger_ms;
     const char *name; /* for WELCOME and for foreign peers; static */
+    /* Of a broker with several workers; all zero for one that has one. Each
+     * has a core of its own, with the same options but for `worker`. */
+    uint32_t worker, workers;
+    _Atomic uint64_t *shared_bytes; /* memory in use by all of them */
+    const uint8_t *boot; /* boot id in common, BROKER_SESSION_BYTES; or NULL */
 };
 
 /* What the log should know. */
@@ -53,9 +60,9 @@ enum core_event {
 };
 
 struct core_hooks {
-    /* The session has something to send, or is to be closed: call
-     * session_output_spans soon, not inside this call. Called once until
-     * session_output_sent left nothing. */
+    /* The session has something to send, is to be closed, or wants input again:
+     * call session_output_spans soon, not inside this call. For output called
+     * once until session_output_sent left nothing. */
     void (*output_ready)(void *owner);
     /* `text` is valid during the call only and holds no bytes of the peer that
      * were not checked to be printable. `session` is NULL where it is about
@@ -70,6 +77,10 @@ struct core_hooks {
         struct buffer *reply);
     /* Fill with random bytes that nobody can guess. */
     void (*random)(void *arg, uint8_t *dst, size_t len);
+    /* Bring these bags of mail to that worker's core_receive_mail, which owns
+     * them afterwards; in the order of calling. May be called for the worker
+     * itself. Not used where there is one worker. */
+    void (*post)(void *arg, uint32_t worker, struct mailbag *bags);
     void *arg;
 };
 
@@ -89,6 +100,14 @@ uint64_t core_tick(struct core *core);
 /* Say goodbye to every session, after what is queued for it. Sessions that open
  * later are turned away. */
 void core_shut_down(struct core *core, uint32_t retry_after_ms);
+
+/* Mail from another worker, or from this one to itself. */
+void core_receive_mail(struct core *core, struct mailbag *bags);
+/* Read mail that there was no memory to deal with; false: still not. Call now
+ * and then, as for sessions that wait for memory. */
+bool core_read_mail(struct core *core);
+/* Post what was written: at the end of each turn, after output was sent. */
+void core_post_mail(struct core *core);
 
 /* ---- sessions: one for each connection ----------------------------------- */
 

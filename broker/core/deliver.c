@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * From a route to queues. PROTOCOL.md sections 5.1 and 5.6. */
+#include "forward.h"
 #include "session.h"
 #include "wire.h"
 
@@ -115,6 +116,9 @@ deliver_done(struct core *core)
 static struct subscription *
 choose_member(struct group *group)
 {
+    if (group->count == 0) {
+        return NULL; /* those of other workers have gone meanwhile */
+    }
     uint32_t best = group->turn < group->count ? group->turn : 0;
     uint64_t best_load = group->members[best]->session->output.messages;
     uint32_t i = best;
@@ -130,20 +134,97 @@ choose_member(struct group *group)
     return group->members[best];
 }
 
+/* What the worker's least busy member has to do, as far as is known: as it said
+ * last, and its part of what is on its way there. */
+static uint64_t
+remote_load(const struct group_remote *remote)
+{
+    return remote->load + (remote->sent - remote->processed) / remote->members;
+}
+
+static struct group_remote *
+least_busy(const struct group *group, uint64_t *load)
+{
+    struct group_remote *best = NULL;
+    struct group_remote *remote;
+    *load = UINT64_MAX;
+    LIST_FOREACH(remote, &group->remotes, of_group)
+    {
+        if (remote->members > 0 && remote_load(remote) < *load) {
+            best = remote;
+            *load = remote_load(remote);
+        }
+    }
+    return best;
+}
+
+/* Another worker's members, if they have less to do than those here; among
+ * equals all members take turns. */
+static struct group_remote *
+choose_remote(struct group *group)
+{
+    uint64_t load;
+    struct group_remote *remote = least_busy(group, &load);
+    if (remote == NULL || group->count == 0) {
+        return remote;
+    }
+    uint64_t here = UINT64_MAX;
+    for (uint32_t i = 0; i < group->count && here > 0; i++) {
+        uint64_t member = group->members[i]->session->output.messages;
+        here = member < here ? member : here;
+    }
+    if (here != load) {
+        return here < load ? NULL : remote;
+    }
+    uint32_t all = group->count;
+    LIST_FOREACH(remote, &group->remotes, of_group)
+    {
+        all += remote->members;
+    }
+    uint32_t turn = group->remote_turn++ % all;
+    LIST_FOREACH(remote, &group->remotes, of_group)
+    {
+        if (turn < remote->members && remote_load(remote) == load) {
+            return remote;
+        }
+        turn -= turn < remote->members ? turn : remote->members;
+    }
+    return NULL;
+}
+
+static bool
+reserve_picks(struct core *core, uint32_t count)
+{
+    if (count <= core->pick_capacity) {
+        return true;
+    }
+    struct subscription **picks = realloc(core->picks, count * sizeof *picks);
+    if (picks == NULL) {
+        return false;
+    }
+    core->picks = picks;
+    struct group_remote **remote_picks =
+        realloc(core->remote_picks, count * sizeof *remote_picks);
+    if (remote_picks == NULL) {
+        return false;
+    }
+    core->remote_picks = remote_picks;
+    core->pick_capacity = count;
+    return true;
+}
+
 static bool
 choose_members(struct core *core, const struct route *route)
 {
-    if (route->group_count > core->pick_capacity) {
-        struct subscription **picks =
-            realloc(core->picks, route->group_count * sizeof *picks);
-        if (picks == NULL) {
-            return false;
-        }
-        core->picks = picks;
-        core->pick_capacity = route->group_count;
+    if (!reserve_picks(core, route->group_count)) {
+        return false;
     }
     for (uint32_t i = 0; i < route->group_count; i++) {
-        core->picks[i] = choose_member(route->groups[i]);
+        struct group *group = route->groups[i];
+        core->remote_picks[i] =
+            route->shares_groups ? choose_remote(group) : NULL;
+        core->picks[i] =
+            core->remote_picks[i] == NULL ? choose_member(group) : NULL;
     }
     return true;
 }
@@ -250,21 +331,22 @@ deliver_apart(const struct route *route, const struct output_run *slice)
         }
     }
     for (uint32_t i = 0; i < route->group_count; i++) {
+        if (route->groups[i]->count == 0) {
+            refused++; /* all are on other workers, and out of reach */
+            continue;
+        }
         struct subscription *member = choose_member(route->groups[i]);
         refused += deliver_to(member->session, member->context, slice) ? 0 : 1;
     }
     return refused;
 }
 
-/* One message on a route with groups. */
+/* One message on a route with groups, whose members here are picked. */
 static uint32_t
-deliver_grouped(struct core *core, const struct route *route,
+deliver_chosen(struct core *core, const struct route *route,
     const struct output_run *slice)
 {
     uint32_t refused = 0;
-    if (!choose_members(core, route)) {
-        return deliver_apart(route, slice);
-    }
     for (uint32_t i = 0; i < route->target_count; i++) {
         const struct route_target *target = &route->targets[i];
         if (is_picked(core, route, target->session)) {
@@ -277,9 +359,17 @@ deliver_grouped(struct core *core, const struct route *route,
     return refused + deliver_picks(core, route, slice);
 }
 
+static uint32_t
+deliver_grouped(struct core *core, const struct route *route,
+    const struct output_run *slice)
+{
+    return choose_members(core, route) ? deliver_chosen(core, route, slice)
+                                       : deliver_apart(route, slice);
+}
+
 /* ---- runs ---------------------------------------------------------------- */
 
-/* Returns how many subscriptions could not take it. */
+/* Returns how many subscriptions here could not take it. */
 static uint32_t
 deliver_slice(struct core *core, const struct route *route,
     const struct output_run *slice)
@@ -330,6 +420,20 @@ needs_single_messages(const struct core *core, const struct run *run)
     return false;
 }
 
+/* `refused` subscriptions here could not take the messages of the run from
+ * `index` on. */
+static void
+note_outcome(
+    const struct run *run, uint32_t index, uint32_t count, uint32_t refused)
+{
+    if (run->wait != NULL) {
+        wait_refused(run->wait, index, count, refused);
+    } else if (run->first_id != 0) {
+        ack_note(run->publisher, run->first_id + index, count,
+            run->route->matched, refused);
+    }
+}
+
 static void
 deliver_single_messages(struct core *core, const struct run *run)
 {
@@ -339,12 +443,137 @@ deliver_single_messages(struct core *core, const struct run *run)
             .data = run->slice.data + pos,
             .bytes = wire_frame_bytes(run->slice.data + pos),
             .messages = 1};
-        uint32_t refused = deliver_slice(core, run->route, &one);
-        if (run->first_id != 0) {
-            ack_note(run->publisher, run->first_id + i, 1, run->route->matched,
-                refused);
+        note_outcome(run, i, 1, deliver_slice(core, run->route, &one));
+        pos += one.bytes;
+    }
+}
+
+/* To the subscriptions of this worker. */
+static void
+deliver_here(struct core *core, const struct run *run)
+{
+    if (run->slice.messages > 1 && needs_single_messages(core, run)) {
+        deliver_single_messages(core, run);
+    } else {
+        note_outcome(run, 0, run->slice.messages,
+            deliver_slice(core, run->route, &run->slice));
+    }
+    if (run->wait != NULL) {
+        wait_matched(run->wait, run->route->matched);
+    }
+}
+
+/* ---- other workers ------------------------------------------------------- */
+
+/* The workers that have plain subscriptions or a pick. */
+static uint64_t
+workers_of(const struct core *core, const struct route *route)
+{
+    uint64_t workers = route->workers;
+    for (uint32_t i = 0; route->shares_groups && i < route->group_count; i++) {
+        if (core->remote_picks[i] != NULL) {
+            workers |= UINT64_C(1) << core->remote_picks[i]->worker;
+        }
+    }
+    return workers;
+}
+
+/* Send the slice to all other workers that want it. Returns what could not be
+ * sent for want of memory, counted as subscriptions. */
+static uint32_t
+forward_slice(struct core *core, const struct run *run, uint32_t index,
+    const struct output_run *slice)
+{
+    const struct route *route = run->route;
+    struct forward forward = {.run = run,
+        .slice = slice,
+        .index = index,
+        .picks = core->remote_picks,
+        .pick_count = route->shares_groups ? route->group_count : 0};
+    uint64_t workers = workers_of(core, route);
+    uint32_t failed = 0;
+    for (uint32_t worker = 0; workers != 0; worker++, workers >>= 1) {
+        forward.plain = (route->workers >> worker & 1) != 0;
+        if ((workers & 1) != 0 && !forward_to(core, worker, &forward)) {
+            failed++;
+        }
+    }
+    return failed;
+}
+
+static void
+deliver_message_abroad(struct core *core, const struct run *run, uint32_t index,
+    const struct output_run *slice)
+{
+    const struct route *route = run->route;
+    uint32_t refused;
+    if (choose_members(core, route)) {
+        refused = forward_slice(core, run, index, slice);
+        refused += deliver_chosen(core, route, slice);
+    } else {
+        refused = deliver_apart(route, slice);
+    }
+    if (run->wait != NULL) {
+        wait_refused(run->wait, index, 1, refused);
+        wait_matched(run->wait, route->matched);
+    }
+}
+
+/* Each message may go to another worker's member of a group. */
+static void
+deliver_messages_abroad(struct core *core, const struct run *run)
+{
+    size_t pos = 0;
+    for (uint32_t i = 0; i < run->slice.messages; i++) {
+        struct output_run one = {.block = run->slice.block,
+            .data = run->slice.data + pos,
+            .bytes = wire_frame_bytes(run->slice.data + pos),
+            .messages = 1};
+        struct run with = *run;
+        if (run->wait == NULL && run->first_id != 0) {
+            with.wait = wait_new(run->publisher, run->first_id + i, 1);
+            with.own_wait = true;
+        }
+        deliver_message_abroad(core, &with, with.own_wait ? 0 : i, &one);
+        if (with.wait != NULL && with.own_wait) {
+            with.wait->request = run->request;
+            wait_close(core, with.wait);
         }
         pos += one.bytes;
+    }
+}
+
+static void
+deliver_run_abroad(struct core *core, const struct run *run)
+{
+    struct run with = *run;
+    if (run->wait == NULL && run->first_id != 0) {
+        with.wait =
+            wait_new(run->publisher, run->first_id, run->slice.messages);
+        with.own_wait = true;
+        with.first_id = 0;
+    }
+    uint32_t failed = forward_slice(core, &with, 0, &run->slice);
+    if (with.wait != NULL) {
+        with.wait->request = run->request;
+        wait_refused(with.wait, 0, run->slice.messages, failed);
+    }
+    deliver_here(core, &with);
+    if (with.wait != NULL && with.own_wait) {
+        wait_close(core, with.wait);
+    }
+}
+
+static void
+count_run(struct core *core, const struct run *run)
+{
+    if (run->forwarded) {
+        return;
+    }
+    if (route_is_empty(run->route)) {
+        core->totals.no_match_messages += run->slice.messages;
+    } else {
+        core->totals.matched_messages += run->slice.messages;
     }
 }
 
@@ -352,19 +581,13 @@ void
 deliver_run(struct core *core, const struct run *run)
 {
     const struct route *route = run->route;
-    if (route->matched == 0) {
-        core->totals.no_match_messages += run->slice.messages;
+    count_run(core, run);
+    if (route->shares_groups) {
+        deliver_messages_abroad(core, run);
+    } else if (route->workers != 0) {
+        deliver_run_abroad(core, run);
     } else {
-        core->totals.matched_messages += run->slice.messages;
-    }
-    if (run->slice.messages > 1 && needs_single_messages(core, run)) {
-        deliver_single_messages(core, run);
-    } else {
-        uint32_t refused = deliver_slice(core, route, &run->slice);
-        if (run->first_id != 0) {
-            ack_note(run->publisher, run->first_id, run->slice.messages,
-                route->matched, refused);
-        }
+        deliver_here(core, run);
     }
     deliver_done(core);
 }

@@ -121,8 +121,25 @@ is_deaf(const struct session *session)
     return session->state == SESSION_CLOSING || session->input_ended;
 }
 
+/* Is there room to say to other workers whatever the next frame leads to? */
+static bool
+may_go_on(struct session *session, const struct broker_frame *frame)
+{
+    if (session->remote == NULL) {
+        return true;
+    }
+    if (!session_may_process(session, frame->type)) {
+        return false;
+    }
+    if (!exchange_has_room(session->core->exchange)) {
+        session_abort(session); /* as where there is no memory to answer */
+        return false;
+    }
+    return true;
+}
+
 /* Process src[0..len). Returns the bytes used; *needed is what the frame after
- * them takes, as far as known. */
+ * them takes, as far as known, or more than is there if it has to wait. */
 static size_t
 process(struct session *session, const uint8_t *src, size_t len, size_t *needed)
 {
@@ -132,6 +149,10 @@ process(struct session *session, const uint8_t *src, size_t len, size_t *needed)
         if (is_deaf(session)) {
             return len;
         }
+        if (session->remote != NULL && session->remote->is_suspended) {
+            *needed = len - used + 1;
+            return used;
+        }
         struct broker_limits limits = session->core->limits;
         limits.max_body_bytes = session->state == SESSION_HANDSHAKE
                                     ? BROKER_BODY_BYTES_MIN
@@ -140,6 +161,10 @@ process(struct session *session, const uint8_t *src, size_t len, size_t *needed)
         size_t n = 0;
         enum broker_status status =
             broker_frame_decode(&limits, src + used, len - used, &frame, &n);
+        if (status == BROKER_OK && !may_go_on(session, &frame)) {
+            *needed = len - used + 1;
+            return used;
+        }
         if (status == BROKER_OK) {
             used += dispatch_frame(session, &frame, src + used, len - used);
         } else if (status == BROKER_MORE) {
@@ -187,7 +212,13 @@ dispatch_input(struct session *session)
         return;
     }
     size_t needed;
+    if (session->remote != NULL) {
+        session->remote->is_dispatching = true;
+    }
     size_t used = process(session, src, len, &needed);
+    if (session->remote != NULL) {
+        session->remote->is_dispatching = false;
+    }
     intake_consume(intake, used, used < len ? needed : 0);
     ack_flush(session);
 }

@@ -5,6 +5,7 @@
  * compared with the first of them, byte by byte up to the payload, and go
  * through routing and queueing together, as one slice of the receive block.
  * PROTOCOL.md sections 4.6, 5.1 to 5.5 and 5.7. */
+#include "forward.h"
 #include "session.h"
 #include "wire.h"
 
@@ -42,6 +43,19 @@ refuse_publish(struct session *session, const struct broker_publish *publish,
     if (publish->id != 0) {
         session_settle(session, publish->id);
     }
+}
+
+void
+session_refuse_publish(struct session *session, uint32_t id,
+    enum broker_status code, const struct output_run *run)
+{
+    struct broker_publish publish = {.id = id};
+    if (run != NULL && run->data != NULL) {
+        const uint8_t *body = run->data + BROKER_HEADER_BYTES;
+        publish.topic = (struct broker_bytes){
+            body + PUBLISH_FIXED_BYTES, (size_t)body[0] << 8 | body[1]};
+    }
+    refuse_publish(session, &publish, code, NULL);
 }
 
 /* ---- runs ---------------------------------------------------------------- */
@@ -121,30 +135,111 @@ check_request(struct session *session, const struct broker_publish *publish,
 }
 
 static enum broker_status
-retain(struct session *session, const struct broker_publish *publish,
-    struct broker_bytes frame)
+retain(struct core *core, struct broker_bytes topic,
+    const struct output_run *slice)
 {
-    struct retained *retained = &session->core->retained;
-    if (publish->payload.len == 0) {
-        retained_clear(retained, publish->topic);
+    const uint8_t *body = slice->data + BROKER_HEADER_BYTES;
+    size_t fields_bytes = (size_t)body[2] << 8 | body[3];
+    size_t before_payload =
+        BROKER_HEADER_BYTES + PUBLISH_FIXED_BYTES + topic.len + fields_bytes;
+    if (slice->bytes == before_payload) { /* an empty payload */
+        retained_clear(&core->retained, topic);
         return BROKER_OK;
     }
-    return retained_put(retained, publish->topic, frame);
+    return retained_put(&core->retained, topic,
+        (struct broker_bytes){slice->data, slice->bytes});
 }
 
-/* Everything that may refuse a particular publish once it has a route. */
-static enum broker_status
-accept_particular(struct session *session, const struct broker_publish *publish,
-    struct broker_bytes reply_to, const struct run *run)
+enum broker_status
+publish_retained(struct core *core, struct broker_bytes topic, struct run *run)
 {
-    if (reply_to.len > 0 && run->route->matched == 0) {
-        return BROKER_E_NO_SUBSCRIBERS;
+    enum broker_status status = BROKER_OK;
+    run->route = route_get(&core->routes, topic, check_topic, core, &status);
+    if (run->route == NULL) {
+        return status;
     }
-    if ((publish->flags & BROKER_PUBLISH_RETAIN) != 0) {
-        struct broker_bytes frame = {run->slice.data, run->slice.bytes};
-        return retain(session, publish, frame);
+    if (run->request && route_is_empty(run->route)) {
+        status = BROKER_E_NO_SUBSCRIBERS;
+    } else {
+        status = retain(core, topic, &run->slice);
     }
+    if (status == BROKER_OK) {
+        deliver_run(core, run);
+    }
+    route_unref(run->route);
+    return status;
+}
+
+/* The session goes on when home has answered. */
+static enum broker_status
+retain_at_home(struct session *session, const struct broker_publish *publish,
+    const struct run *run)
+{
+    struct core *core = session->core;
+    enum broker_status status = check_topic(core, publish->topic);
+    if (status != BROKER_OK) {
+        return status;
+    }
+    struct wait *wait = wait_new(session, publish->id, 1);
+    if (wait == NULL) {
+        return BROKER_OK; /* the session is aborted */
+    }
+    wait->request = run->request;
+    wait->frame = run->slice;
+    block_ref(wait->frame.block);
+    if (!forward_retain(core, &run->slice, wait, run->request)) {
+        wait->status = BROKER_E_MEMORY;
+        wait_close(core, wait);
+        return BROKER_OK;
+    }
+    wait->resumes = true;
+    session->remote->is_suspended = true;
     return BROKER_OK;
+}
+
+static enum broker_status
+publish_single(struct session *session, const struct broker_publish *publish,
+    struct run *run)
+{
+    struct core *core = session->core;
+    enum broker_status status = BROKER_OK;
+    run->route =
+        route_get(&core->routes, publish->topic, check_topic, core, &status);
+    if (run->route == NULL) {
+        return status;
+    }
+    if (run->request && route_is_empty(run->route)) {
+        status = BROKER_E_NO_SUBSCRIBERS;
+    } else {
+        deliver_run(core, run);
+    }
+    route_unref(run->route);
+    return status;
+}
+
+/* Everything that may refuse a particular publish once its topic may be
+ * published to. */
+static enum broker_status
+route_particular(struct session *session, const struct broker_publish *publish,
+    struct broker_bytes reply_to, struct run *run)
+{
+    struct core *core = session->core;
+    run->request = reply_to.len > 0;
+    if (run->request && publish->topic.data[0] == '$') {
+        enum broker_status status =
+            request_to_broker(session, publish, reply_to);
+        if (status != BROKER_E_RESERVED_TOPIC) {
+            return status;
+        }
+    }
+    if ((publish->flags & BROKER_PUBLISH_RETAIN) == 0) {
+        return publish_single(session, publish, run);
+    }
+    if (core->exchange != NULL &&
+        exchange_is_other(core->exchange, EXCHANGE_HOME)) {
+        return retain_at_home(session, publish, run);
+    }
+    return publish_retained(core, publish->topic, run);
 }
 
 static void
@@ -152,7 +247,6 @@ publish_particular(struct session *session,
     const struct broker_publish *publish, struct broker_bytes reply_to,
     struct run *run)
 {
-    struct core *core = session->core;
     if (was_settled(session, publish)) {
         ack_duplicate(session, publish->id);
         return;
@@ -162,23 +256,8 @@ publish_particular(struct session *session,
     if (reply_to.len > 0) {
         status = check_request(session, publish, reply_to, &text);
     }
-    if (status == BROKER_OK && reply_to.len > 0 &&
-        publish->topic.data[0] == '$') {
-        status = request_to_broker(session, publish, reply_to);
-        if (status == BROKER_OK) {
-            return;
-        }
-    }
     if (status == BROKER_OK) {
-        run->route = route_get(
-            &core->routes, publish->topic, check_topic, core, &status);
-    }
-    if (run->route != NULL) {
-        status = accept_particular(session, publish, reply_to, run);
-        if (status == BROKER_OK) {
-            deliver_run(core, run);
-        }
-        route_unref(run->route);
+        status = route_particular(session, publish, reply_to, run);
     }
     if (status != BROKER_OK) {
         refuse_publish(session, publish, status, text);

@@ -90,7 +90,10 @@ send_welcome(struct session *session, uint32_t id)
         .max_topic_levels = core->limits.max_topic_levels,
         .last_publish = session->last_publish,
         .tlvs = {tlvs, tlv_bytes}};
-    memcpy(welcome.session, session->identity->id, sizeof welcome.session);
+    memcpy(welcome.session,
+        session->remote == NULL ? session->identity->id
+                                : session->remote->claim->id,
+        sizeof welcome.session);
     memcpy(welcome.boot, core->boot, sizeof welcome.boot);
     size_t size = broker_welcome_size(&welcome);
     uint8_t *dst = session_control(session, size);
@@ -118,6 +121,16 @@ agree(struct session *session, const struct broker_hello *hello)
 }
 
 void
+session_open(struct session *session, uint32_t hello_id)
+{
+    session_set_state(session, SESSION_OPEN);
+    session_schedule(session);
+    send_welcome(session, hello_id);
+    session->core->hooks.log(
+        session->core->hooks.arg, CORE_EVENT_OPENED, session, BROKER_OK, "");
+}
+
+void
 handle_hello(struct session *session, const struct broker_frame *frame)
 {
     struct broker_hello hello;
@@ -132,15 +145,17 @@ handle_hello(struct session *session, const struct broker_frame *frame)
         return;
     }
     agree(session, &hello);
-    if (!take_identity(session, hello.session)) {
+    bool pending = false;
+    bool ok = session->remote == NULL
+                  ? take_identity(session, hello.session)
+                  : claim_begin(session, hello.session, frame->id, &pending);
+    if (!ok) {
         session_fail(session, BROKER_E_INTERNAL, frame->id, frame->type);
-        return;
+    } else if (pending) {
+        session->remote->is_suspended = true;
+    } else {
+        session_open(session, frame->id);
     }
-    session_set_state(session, SESSION_OPEN);
-    session_schedule(session);
-    send_welcome(session, frame->id);
-    session->core->hooks.log(
-        session->core->hooks.arg, CORE_EVENT_OPENED, session, BROKER_OK, "");
 }
 
 void

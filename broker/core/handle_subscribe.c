@@ -78,11 +78,21 @@ check_subscribe(
 }
 
 static void
+stop_matching(struct subscription *subscription)
+{
+    struct core *core = subscription->session->core;
+    if (core->exchange != NULL) {
+        interest_release(core, subscription);
+    }
+    index_remove(&core->index, subscription);
+}
+
+static void
 subscription_free(struct subscription *subscription)
 {
     struct session *session = subscription->session;
     assert(subscription->books.queued == 0);
-    index_remove(&session->core->index, subscription);
+    stop_matching(subscription);
     table_remove(&session->core->subscriptions, &subscription->link);
     LIST_REMOVE(subscription, of_session);
     session->subscription_count--;
@@ -115,9 +125,7 @@ subscription_new(
     session->subscription_count++;
     subscription->context =
         context_get(&core->contexts, &subscription, 1, false);
-    if (subscription->context == NULL ||
-        !index_add(
-            &core->index, subscription, subscribe->filter, subscribe->group)) {
+    if (subscription->context == NULL) {
         subscription_free(subscription);
         return NULL;
     }
@@ -141,7 +149,7 @@ send_suback(struct session *session, const struct subscription *subscription,
 
 static void
 send_retained(struct session *session, struct subscription *subscription,
-    struct retained_value **values, size_t count)
+    const struct retained_copy *values, size_t count)
 {
     struct context *context =
         context_get(&session->core->contexts, &subscription, 1, true);
@@ -150,10 +158,9 @@ send_retained(struct session *session, struct subscription *subscription,
         return;
     }
     for (size_t i = 0; i < count; i++) {
-        struct block *frame = values[i]->frame;
-        struct output_run run = {.block = frame,
-            .data = frame->data,
-            .bytes = frame->fill,
+        struct output_run run = {.block = values[i].block,
+            .data = values[i].data,
+            .bytes = values[i].bytes,
             .messages = 1};
         (void)deliver_to(session, context, &run);
     }
@@ -166,6 +173,43 @@ wants_retained(const struct broker_subscribe *subscribe)
 {
     return subscribe->group.len == 0 &&
            (subscribe->options & BROKER_SUBSCRIBE_NO_RETAINED) == 0;
+}
+
+void
+subscription_made(struct subscription *subscription, bool ok,
+    const struct retained_copy *values, size_t count)
+{
+    struct session *session = subscription->session;
+    if (!ok) {
+        struct broker_frame frame = {
+            .type = BROKER_FRAME_SUBSCRIBE, .id = subscription->id};
+        subscription_free(subscription);
+        refuse(session, &frame, BROKER_E_MEMORY, 0);
+        return;
+    }
+    send_suback(session, subscription, count);
+    if (count > 0) {
+        send_retained(session, subscription, values, count);
+    }
+}
+
+/* Where there are no other workers it is done at once. */
+static void
+make_here(struct session *session, struct subscription *subscription,
+    const struct broker_subscribe *subscribe)
+{
+    struct core *core = session->core;
+    size_t count = 0;
+    struct retained_copy *values = NULL;
+    bool ok = true;
+    if (wants_retained(subscribe)) {
+        values = retained_copies(&core->retained, subscribe->filter, &count);
+        ok = count == 0 || values != NULL;
+    }
+    ok = ok && index_add(&core->index, subscription, subscribe->filter,
+                   subscribe->group);
+    subscription_made(subscription, ok, values, count);
+    free(values);
 }
 
 void
@@ -188,23 +232,17 @@ handle_subscribe(struct session *session, const struct broker_frame *frame)
         return;
     }
     ack_flush(session);
-    size_t count = 0;
-    struct retained_value **values = NULL;
-    if (wants_retained(&subscribe)) {
-        values = retained_collect(
-            &session->core->retained, subscribe.filter, &count);
-    }
-    struct subscription *subscription =
-        count == SIZE_MAX ? NULL : subscription_new(session, &subscribe);
+    struct subscription *subscription = subscription_new(session, &subscribe);
     if (subscription == NULL) {
         refuse(session, frame, BROKER_E_MEMORY, 0);
-    } else {
-        send_suback(session, subscription, count);
-        if (count > 0) {
-            send_retained(session, subscription, values, count);
-        }
+        return;
     }
-    free(values);
+    if (session->remote == NULL) {
+        make_here(session, subscription, &subscribe);
+    } else if (!interest_make(session, subscription, subscribe.filter,
+                   subscribe.group, wants_retained(&subscribe))) {
+        subscription_made(subscription, false, NULL, 0);
+    }
 }
 
 /* ---- unsubscribe --------------------------------------------------------- */
@@ -251,7 +289,7 @@ handle_unsubscribe(struct session *session, const struct broker_frame *frame)
         return;
     }
     ack_flush(session);
-    index_remove(&session->core->index, subscription);
+    stop_matching(subscription);
     if ((unsubscribe.flags & BROKER_UNSUBSCRIBE_DRAIN) != 0 &&
         output_owes(&session->output, subscription)) {
         subscription->draining = true;
@@ -284,7 +322,7 @@ subscriptions_stop(struct session *session, bool groups_only)
     LIST_FOREACH(subscription, &session->subscriptions, of_session)
     {
         if (!groups_only || subscription->group != NULL) {
-            index_remove(&session->core->index, subscription);
+            stop_matching(subscription);
         }
     }
 }

@@ -71,7 +71,7 @@ identity_take(struct identities *identities,
     uint64_t hash = table_hash(id, BROKER_SESSION_BYTES, identities->seed);
     struct identity *identity = find(identities, id, hash);
     if (identity != NULL) {
-        if (identity->session == NULL) {
+        if (identity->session == NULL && identity->holder == NULL) {
             TAILQ_REMOVE(&identities->gone, identity, gone);
             identities->gone_count--;
         }

@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+struct claim;
 struct session;
 
 struct identity {
@@ -21,7 +22,11 @@ struct identity {
     TAILQ_ENTRY(identity) gone; /* while no connection has it */
     uint64_t gone_ms;
     struct session *session; /* that has it now, or NULL */
-    uint32_t last_publish;   /* highest number settled, or 0 */
+    /* Where there are several workers, instead: who has it, and who takes it
+     * over as soon as that one has given it up. */
+    struct claim *holder, *taker;
+    uint32_t holder_worker, taker_worker;
+    uint32_t last_publish; /* highest number settled, or 0 */
     uint8_t id[BROKER_SESSION_BYTES];
 };
 

@@ -38,7 +38,7 @@ drop_filter_if_unused(struct index *index, struct topic_node *node)
 {
     struct filter *filter = node->value;
     if (filter != NULL && LIST_EMPTY(&filter->plain) &&
-        LIST_EMPTY(&filter->groups)) {
+        LIST_EMPTY(&filter->groups) && filter->workers == 0) {
         free(filter);
         node->value = NULL;
     }
@@ -76,7 +76,7 @@ group_new(struct topic_node *node, struct broker_bytes name)
 static void
 drop_group_if_empty(struct group *group)
 {
-    if (group->count == 0) {
+    if (group->count == 0 && LIST_EMPTY(&group->remotes)) {
         LIST_REMOVE(group, of_filter);
         free(group->members);
         free(group);
@@ -172,6 +172,95 @@ index_remove(struct index *index, struct subscription *subscription)
     index->epoch++;
     index->count--;
 }
+
+/* ---- other workers ------------------------------------------------------- */
+
+bool
+index_add_worker(
+    struct index *index, struct broker_bytes filter, uint32_t worker)
+{
+    struct topic_node *node =
+        topic_tree_insert(&index->tree, filter.data, filter.len);
+    if (node == NULL) {
+        return false;
+    }
+    struct filter *at = filter_at(node);
+    if (at == NULL) {
+        topic_tree_prune(&index->tree, node);
+        return false;
+    }
+    at->workers |= UINT64_C(1) << worker;
+    index->epoch++;
+    return true;
+}
+
+void
+index_remove_worker(
+    struct index *index, struct broker_bytes filter, uint32_t worker)
+{
+    struct topic_node *node =
+        topic_tree_find(&index->tree, filter.data, filter.len);
+    struct filter *at = node->value;
+    at->workers &= ~(UINT64_C(1) << worker);
+    drop_filter_if_unused(index, node);
+    index->epoch++;
+}
+
+struct group_remote *
+index_join_remote(struct index *index, struct broker_bytes filter,
+    struct broker_bytes name, uint32_t worker, struct interest *interest)
+{
+    struct topic_node *node =
+        topic_tree_insert(&index->tree, filter.data, filter.len);
+    if (node == NULL) {
+        return NULL;
+    }
+    struct filter *at = filter_at(node);
+    struct group *group = at == NULL ? NULL : find_group(at, name);
+    if (at != NULL && group == NULL) {
+        group = group_new(node, name);
+    }
+    struct group_remote *remote =
+        group == NULL ? NULL : calloc(1, sizeof *remote);
+    if (remote == NULL) {
+        if (group != NULL) {
+            drop_group_if_empty(group);
+        }
+        drop_filter_if_unused(index, node);
+        return NULL;
+    }
+    remote->group = group;
+    remote->worker = worker;
+    remote->interest = interest;
+    remote->members = 1;
+    LIST_INSERT_HEAD(&group->remotes, remote, of_group);
+    index->epoch++;
+    return remote;
+}
+
+struct group *
+index_find_group(const struct index *index, struct broker_bytes filter,
+    struct broker_bytes group)
+{
+    struct topic_node *node =
+        topic_tree_find(&index->tree, filter.data, filter.len);
+    return node == NULL || node->value == NULL ? NULL
+                                               : find_group(node->value, group);
+}
+
+void
+index_leave_remote(struct index *index, struct group_remote *remote)
+{
+    struct group *group = remote->group;
+    struct topic_node *node = group->node;
+    LIST_REMOVE(remote, of_group);
+    free(remote);
+    drop_group_if_empty(group);
+    drop_filter_if_unused(index, node);
+    index->epoch++;
+}
+
+/* ---- matching ------------------------------------------------------------ */
 
 struct match {
     index_visit *visit;

@@ -17,6 +17,7 @@
 struct filter {
     struct subscription_list plain;
     struct group_list groups;
+    uint64_t workers; /* others that have plain subscriptions: a bit each */
 };
 
 struct index {
@@ -38,6 +39,22 @@ bool index_add(struct index *index, struct subscription *subscription,
 
 /* Take it out, if it is in; its node and group are NULL afterwards. */
 void index_remove(struct index *index, struct subscription *subscription);
+
+/* Another worker has plain subscriptions with this filter. False if memory is
+ * out. */
+bool index_add_worker(
+    struct index *index, struct broker_bytes filter, uint32_t worker);
+void index_remove_worker(
+    struct index *index, struct broker_bytes filter, uint32_t worker);
+
+/* Another worker has a member of this queue group. NULL if memory is out. */
+struct group_remote *index_join_remote(struct index *index,
+    struct broker_bytes filter, struct broker_bytes group, uint32_t worker,
+    struct interest *interest);
+/* The queue group of that name, or NULL. */
+struct group *index_find_group(const struct index *index,
+    struct broker_bytes filter, struct broker_bytes group);
+void index_leave_remote(struct index *index, struct group_remote *remote);
 
 /* Call for each filter that matches the topic. */
 typedef void index_visit(void *arg, struct filter *filter);

@@ -49,9 +49,8 @@ publish_reply(struct session *session, uint32_t id, struct route *route,
     return status;
 }
 
-/* The reply, if somebody is there to get it. */
-static enum broker_status
-route_reply(struct session *session, const struct broker_publish *publish,
+enum broker_status
+request_answered(struct session *session, uint32_t id,
     struct broker_bytes reply_to, const struct buffer *reply)
 {
     enum broker_status status = BROKER_OK;
@@ -60,9 +59,9 @@ route_reply(struct session *session, const struct broker_publish *publish,
     if (route == NULL) {
         return status;
     }
-    status = route->matched == 0
+    status = route_is_empty(route)
                  ? BROKER_E_NO_SUBSCRIBERS
-                 : publish_reply(session, publish->id, route, reply_to, reply);
+                 : publish_reply(session, id, route, reply_to, reply);
     route_unref(route);
     return status;
 }
@@ -72,11 +71,15 @@ request_to_broker(struct session *session, const struct broker_publish *publish,
     struct broker_bytes reply_to)
 {
     struct core *core = session->core;
+    if (core->exchange != NULL) {
+        return question_ask(session, publish, reply_to) ? BROKER_OK
+                                                        : BROKER_E_MEMORY;
+    }
     struct buffer reply = {0};
     enum broker_status status = core->hooks.answer(
         core->hooks.arg, core, publish->topic, publish->payload, &reply);
     if (status == BROKER_OK) {
-        status = route_reply(session, publish, reply_to, &reply);
+        status = request_answered(session, publish->id, reply_to, &reply);
     }
     buffer_fini(&reply);
     return status;

@@ -176,3 +176,20 @@ retained_collect(
     *count = collection.count;
     return collection.values;
 }
+
+struct retained_copy *
+retained_copies(
+    const struct retained *retained, struct broker_bytes filter, size_t *count)
+{
+    struct retained_value **values = retained_collect(retained, filter, count);
+    if (values == NULL) {
+        return NULL;
+    }
+    struct retained_copy *copies = calloc(*count, sizeof *copies);
+    for (size_t i = 0; copies != NULL && i < *count; i++) {
+        struct block *frame = values[i]->frame;
+        copies[i] = (struct retained_copy){frame, frame->data, frame->fill};
+    }
+    free(values);
+    return copies;
+}

@@ -46,4 +46,15 @@ void retained_clear(struct retained *retained, struct broker_bytes topic);
 struct retained_value **retained_collect(
     const struct retained *retained, struct broker_bytes filter, size_t *count);
 
+/* A value as it is sent; whose reference `block` is depends on the place. */
+struct retained_copy {
+    struct block *block;
+    const uint8_t *data;
+    size_t bytes;
+};
+
+/* The same as views, without references. */
+struct retained_copy *retained_copies(
+    const struct retained *retained, struct broker_bytes filter, size_t *count);
+
 #endif

@@ -23,6 +23,8 @@ struct route_builder {
     uint32_t plain_count, plain_capacity;
     struct group **groups;
     uint32_t group_count, group_capacity;
+    uint64_t workers;
+    bool shares_groups;
     bool failed;
 };
 
@@ -130,15 +132,18 @@ add_group(struct route_builder *builder, struct group *group)
 static void
 add_filter(void *arg, struct filter *filter)
 {
+    struct route_builder *builder = arg;
+    builder->workers |= filter->workers;
     struct subscription *subscription;
     LIST_FOREACH(subscription, &filter->plain, of_filter)
     {
-        add_plain(arg, subscription);
+        add_plain(builder, subscription);
     }
     struct group *group;
     LIST_FOREACH(group, &filter->groups, of_filter)
     {
-        add_group(arg, group);
+        add_group(builder, group);
+        builder->shares_groups |= !LIST_EMPTY(&group->remotes);
     }
 }
 
@@ -217,7 +222,8 @@ build(struct route_cache *cache, struct broker_bytes topic, uint64_t hash)
 {
     struct route_builder *builder = cache->builder;
     builder->plain_count = builder->group_count = 0;
-    builder->failed = false;
+    builder->workers = 0;
+    builder->shares_groups = builder->failed = false;
     index_match(cache->index, topic, add_filter, builder);
     struct route *route = calloc(1, sizeof *route + topic.len);
     if (route == NULL) {
@@ -225,6 +231,8 @@ build(struct route_cache *cache, struct broker_bytes topic, uint64_t hash)
     }
     route->references = 1;
     route->epoch = cache->index->epoch;
+    route->workers = builder->workers;
+    route->shares_groups = builder->shares_groups;
     route->hash = hash;
     route->topic_bytes = (uint16_t)topic.len;
     memcpy(route->topic, topic.data, topic.len);

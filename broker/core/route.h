@@ -13,6 +13,7 @@
 #include "context.h"
 #include "index.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct route_target {
@@ -24,7 +25,9 @@ struct route {
     uint64_t epoch;
     uint64_t hash;
     uint32_t references;
-    uint32_t matched; /* subscriptions; a group counts once */
+    uint32_t matched;   /* subscriptions here; a group counts once, wherever */
+    uint64_t workers;   /* others with plain subscriptions: a bit each */
+    bool shares_groups; /* a group has members on other workers */
     uint32_t target_count;
     uint32_t group_count;
     struct route_target *targets;
@@ -56,5 +59,12 @@ struct route *route_get(struct route_cache *cache, struct broker_bytes topic,
     route_check *check, void *arg, enum broker_status *status);
 
 void route_unref(struct route *route);
+
+/* Nobody gets messages on this route, here or on other workers. */
+static inline bool
+route_is_empty(const struct route *route)
+{
+    return route->matched == 0 && route->workers == 0;
+}
 
 #endif

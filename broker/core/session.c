@@ -12,11 +12,9 @@
 /* More unsent answers than this, and the peer is not read from until it has
  * read some of them. */
 #define CONTROL_BYTES_MAX (256u * 1024u)
+#define WAITS_MAX         65536u /* the same, for other workers' outcomes */
 #define TEXT_BYTES_MAX    256
 #define REFUSAL_BYTES     1024 /* on the stack; a longer topic takes the heap */
-/* Looking at a deadline later than this means that the broker was away. */
-#define LATE_MS           500
-#define MISSED_HEARTBEATS 3
 
 static const char *const state_names[] = {
     [SESSION_HANDSHAKE] = "handshake",
@@ -25,6 +23,35 @@ static const char *const state_names[] = {
 };
 
 /* ---- life ---------------------------------------------------------------- */
+
+static bool
+remote_init(struct session *session)
+{
+    if (session->core->exchange == NULL) {
+        return true;
+    }
+    session->remote = calloc(1, sizeof *session->remote);
+    if (session->remote == NULL) {
+        return false;
+    }
+    TAILQ_INIT(&session->remote->makings);
+    TAILQ_INIT(&session->remote->waits);
+    return true;
+}
+
+static void
+remote_fini(struct session *session)
+{
+    if (session->remote == NULL) {
+        return;
+    }
+    interest_cancel(session);
+    question_cancel(session);
+    claim_end(session);
+    wait_abandon(session);
+    buffer_fini(&session->remote->held);
+    free(session->remote);
+}
 
 struct session *
 session_new(struct core *core, void *owner, uint64_t id, const char *peer)
@@ -46,6 +73,10 @@ session_new(struct core *core, void *owner, uint64_t id, const char *peer)
     session->opened_ms = session->heard_ms = session->progress_ms =
         core->now_ms;
     LIST_INIT(&session->subscriptions);
+    if (!remote_init(session)) {
+        free(session);
+        return NULL;
+    }
     output_init(&session->output, &core->pool, core->options.max_output_bytes);
     TAILQ_INSERT_TAIL(&core->sessions, session, all);
     core->session_count++;
@@ -65,6 +96,9 @@ session_free(struct session *session)
         return;
     }
     struct core *core = session->core;
+    session->aborted = true; /* nothing more is written out */
+    remote_fini(session);
+    session->remote = NULL;
     output_fini(&session->output);
     subscriptions_stop(session, false);
     subscriptions_free(session);
@@ -108,23 +142,13 @@ session_set_state(struct session *session, enum session_state state)
     session->state = state;
 }
 
-static void
+void
 session_log(const struct session *session, enum core_event event,
     enum broker_status code, const char *text)
 {
     const struct core *core = session->core;
     core->hooks.log(core->hooks.arg, event, session, code,
         text == NULL ? broker_status_text((unsigned)code) : text);
-}
-
-/* When does a peer that takes no bytes lose its connection? */
-static uint64_t
-write_deadline(const struct session *session)
-{
-    if (!session->output_announced && session->state != SESSION_CLOSING) {
-        return DEADLINE_NEVER;
-    }
-    return session->progress_ms + session->core->options.write_timeout_ms;
 }
 
 /* ---- sending ------------------------------------------------------------- */
@@ -137,14 +161,14 @@ session_announce_output(struct session *session)
     }
     session->output_announced = true;
     session->progress_ms = session->core->now_ms;
-    uint64_t due_ms = write_deadline(session);
+    uint64_t due_ms = session_write_deadline(session);
     if (due_ms < session->deadline.due_ms) {
         deadline_set(&session->core->deadlines, &session->deadline, due_ms);
     }
     session->core->hooks.output_ready(session->owner);
 }
 
-static void
+void
 session_abort(struct session *session)
 {
     session->aborted = true;
@@ -154,10 +178,18 @@ session_abort(struct session *session)
     session->core->hooks.output_ready(session->owner);
 }
 
+/* Answers stand in the order of what they answer. */
+static struct buffer *
+control_of(struct session *session)
+{
+    return wait_holds(session) ? wait_held(session)
+                               : output_control(&session->output);
+}
+
 uint8_t *
 session_control(struct session *session, size_t size)
 {
-    uint8_t *dst = buffer_reserve(output_control(&session->output), size);
+    uint8_t *dst = buffer_reserve(control_of(session), size);
     if (dst == NULL) {
         session_abort(session);
     }
@@ -167,8 +199,12 @@ session_control(struct session *session, size_t size)
 void
 session_control_done(struct session *session, size_t size)
 {
-    buffer_commit(output_control(&session->output), size);
-    session_announce_output(session);
+    buffer_commit(control_of(session), size);
+    if (wait_holds(session)) {
+        wait_held_more(session, size);
+    } else {
+        session_announce_output(session);
+    }
 }
 
 static struct broker_bytes
@@ -263,7 +299,7 @@ session_output_spans(
     struct session *session, struct output_span *spans, size_t max)
 {
     if (session->state == SESSION_CLOSING && !session->goaway_sent &&
-        output_has_no_data(&session->output)) {
+        output_has_no_data(&session->output) && !wait_holds(session)) {
         send_goaway(session, NULL);
     }
     size_t count = output_spans(&session->output, spans, max);
@@ -289,7 +325,8 @@ session_output_sent(struct session *session, size_t bytes)
         session->queue_high = false;
     }
     bool more = !output_is_empty(&session->output) ||
-                (session->state == SESSION_CLOSING && !session->goaway_sent);
+                (session->state == SESSION_CLOSING && !session->goaway_sent &&
+                    !wait_holds(session));
     session->output_announced = more;
 }
 
@@ -300,9 +337,16 @@ session_reserve(struct session *session, uint8_t **dst, size_t *room)
 {
     bool was_starved = session->starved;
     struct core *core = session->core;
+    if (core->exchange != NULL && exchange_is_congested(core->exchange)) {
+        session->starved = true;
+        return false;
+    }
     bool ok = intake_reserve(&session->intake, &core->intake, dst, room);
     while (!ok && core_shed(core)) {
         ok = intake_reserve(&session->intake, &core->intake, dst, room);
+    }
+    if (!ok && core->exchange != NULL) {
+        core->exchange->shed_wanted = true; /* others may have it */
     }
     session->starved = !ok;
     if (was_starved && !session->starved) {
@@ -334,7 +378,46 @@ session_received_all(struct session *session)
 bool
 session_wants_input(const struct session *session)
 {
+    const struct session_remote *remote = session->remote;
+    if (remote != NULL && (remote->is_suspended || remote->making_count > 0 ||
+                              remote->wait_count > WAITS_MAX ||
+                              buffer_len(&remote->held) > CONTROL_BYTES_MAX)) {
+        return false;
+    }
     return buffer_len(&session->output.control) <= CONTROL_BYTES_MAX;
+}
+
+/* Suspended as a whole, or until its subscriptions are made. */
+static bool
+is_suspended(const struct session *session)
+{
+    return session->remote->is_suspended || session->remote->making_count > 0;
+}
+
+bool
+session_may_process(const struct session *session, uint16_t frame_type)
+{
+    const struct session_remote *remote = session->remote;
+    return !remote->is_suspended &&
+           (remote->making_count == 0 || frame_type == BROKER_FRAME_SUBSCRIBE);
+}
+
+void
+session_resume(struct session *session)
+{
+    if (is_suspended(session) || session->remote->is_dispatching) {
+        return;
+    }
+    dispatch_input(session);
+    if (is_suspended(session)) {
+        return;
+    }
+    if (session->remote->input_ended) {
+        session->remote->input_ended = false;
+        session_end_of_input(session);
+    }
+    session_schedule(session); /* its heartbeat was not watched */
+    session->core->hooks.output_ready(session->owner); /* reading goes on */
 }
 
 static bool
@@ -358,6 +441,10 @@ void
 session_end_of_input(struct session *session)
 {
     if (session->input_ended || session->state == SESSION_CLOSING) {
+        return;
+    }
+    if (session->remote != NULL && is_suspended(session)) {
+        session->remote->input_ended = true; /* after what is there */
         return;
     }
     if (session->state == SESSION_HANDSHAKE && foreign_is(session)) {
@@ -393,6 +480,9 @@ static void
 begin_closing(struct session *session, enum broker_status code)
 {
     ack_flush(session);
+    if (session->remote != NULL) {
+        interest_cancel(session);
+    }
     subscriptions_stop(session, false);
     session->close_code = code;
     session_set_state(session, SESSION_CLOSING);
@@ -425,6 +515,9 @@ session_close_now(struct session *session, enum broker_status code)
         return;
     }
     char text[TEXT_BYTES_MAX];
+    if (session->remote != NULL) {
+        wait_abandon(session);
+    }
     bool slow = code == BROKER_E_SLOW_CONSUMER;
     const char *says = slow ? loss_text(session, text, sizeof text) : NULL;
     begin_closing(session, code);
@@ -454,6 +547,9 @@ session_fail(struct session *session, enum broker_status code, uint32_t id,
     }
     session->core->totals.protocol_errors++;
     session_log(session, CORE_EVENT_PROTOCOL_ERROR, code, NULL);
+    if (session->remote != NULL) {
+        wait_abandon(session);
+    }
     struct refusal refusal = {.code = code, .id = id, .frame_type = frame_type};
     session_refuse(session, &refusal);
     session_close_now(session, code);
@@ -478,129 +574,6 @@ session_end(const struct session *session)
         return SESSION_FINISHED;
     }
     return SESSION_LIVES;
-}
-
-/* ---- time ---------------------------------------------------------------- */
-
-static uint64_t
-earlier(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
-static uint64_t
-heartbeat_deadline(const struct session *session)
-{
-    if (session->starved || !session_wants_input(session)) {
-        return DEADLINE_NEVER; /* it is us who do not listen */
-    }
-    if (!session->pinged) {
-        return session->heard_ms + session->heartbeat_ms;
-    }
-    uint64_t missed =
-        session->heard_ms + MISSED_HEARTBEATS * (uint64_t)session->heartbeat_ms;
-    uint64_t answer = session->pinged_ms + session->heartbeat_ms;
-    return missed > answer ? missed : answer;
-}
-
-static uint64_t
-next_deadline(const struct session *session)
-{
-    const struct core_options *options = &session->core->options;
-    switch (session->state) {
-    case SESSION_HANDSHAKE:
-        return session->opened_ms + options->handshake_timeout_ms;
-    case SESSION_OPEN:
-        if (session->input_ended) {
-            return earlier(session->linger_ms, write_deadline(session));
-        }
-        return earlier(heartbeat_deadline(session), write_deadline(session));
-    default:
-        return write_deadline(session);
-    }
-}
-
-void
-session_schedule(struct session *session)
-{
-    deadline_set(
-        &session->core->deadlines, &session->deadline, next_deadline(session));
-}
-
-static void
-send_ping(struct session *session)
-{
-    struct broker_ping ping = {.pong = false};
-    uint64_t now_ms = session->core->now_ms;
-    memcpy(ping.opaque, &now_ms, sizeof ping.opaque);
-    size_t size = broker_ping_size(&ping);
-    uint8_t *dst = session_control(session, size);
-    if (dst != NULL &&
-        broker_ping_encode(&ping, dst, size, &size) == BROKER_OK) {
-        session->pinged = true;
-        session->pinged_ms = now_ms;
-        session_control_done(session, size);
-    }
-}
-
-static void
-open_deadline(struct session *session)
-{
-    uint64_t now_ms = session->core->now_ms;
-    if (now_ms >= write_deadline(session)) {
-        session_log(session, CORE_EVENT_CLOSING, BROKER_E_WRITE_TIMEOUT, NULL);
-        session_abort(session);
-    } else if (session->input_ended) {
-        if (now_ms >= session->linger_ms) {
-            session_close_drained(session, BROKER_E_LEAVING);
-        }
-    } else if (now_ms >= heartbeat_deadline(session)) {
-        /* Who looks a whole heartbeat too late was away itself, and has no
-         * right to judge: it asks once more. */
-        uint64_t late_ms = now_ms - heartbeat_deadline(session);
-        if (session->pinged && late_ms < session->heartbeat_ms) {
-            session_close_now(session, BROKER_E_HEARTBEAT_TIMEOUT);
-            session_abort(session);
-        } else {
-            send_ping(session);
-        }
-    }
-}
-
-void
-session_on_deadline(struct session *session)
-{
-    uint64_t now_ms = session->core->now_ms;
-    /* Deadlines move forward with traffic without being set anew each time;
-     * only now is it looked at whether this one is real. */
-    if (now_ms >= next_deadline(session)) {
-        switch (session->state) {
-        case SESSION_HANDSHAKE:
-            if (now_ms - session->deadline.due_ms > LATE_MS &&
-                !session->looked_late) {
-                /* Its HELLO may be waiting to be read, and it is us who are
-                 * late: it gets its time once more. */
-                session->looked_late = true;
-                session->opened_ms = now_ms;
-            } else if (foreign_is(session)) {
-                foreign_answer(session, true);
-            } else {
-                session_fail(session, BROKER_E_HANDSHAKE_TIMEOUT, 0, 0);
-            }
-            break;
-        case SESSION_OPEN:
-            open_deadline(session);
-            break;
-        case SESSION_CLOSING:
-            session_abort(session);
-            break;
-        }
-    }
-    if (session->aborted) {
-        deadline_clear(&session->core->deadlines, &session->deadline);
-    } else {
-        session_schedule(session);
-    }
 }
 
 /* ---- looking in ---------------------------------------------------------- */

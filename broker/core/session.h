@@ -9,20 +9,40 @@
 #ifndef BROKER_CORE_SESSION_H
 #define BROKER_CORE_SESSION_H
 
+#include "claim.h"
 #include "core.h"
 #include "deadline.h"
+#include "exchange.h"
 #include "identity.h"
 #include "index.h"
 #include "intake.h"
+#include "interest.h"
 #include "output.h"
+#include "question.h"
 #include "retained.h"
 #include "route.h"
+#include "wait.h"
 
 enum session_state { SESSION_HANDSHAKE, SESSION_OPEN, SESSION_CLOSING };
 
 /* PUBACKs that can still be merged (PROTOCOL.md section 4.7). count 0: none. */
 struct pending_ack {
     uint32_t last_id, count, matched, refused;
+};
+
+/* What a session has to do with other workers; only where there are some. */
+struct session_remote {
+    struct claim *claim;       /* of its id */
+    struct question *question; /* that is not answered yet */
+    struct making_queue makings;
+    struct wait_queue waits;
+    struct buffer held; /* control frames behind the first wait */
+    uint64_t held_sum;  /* bytes ever written to it */
+    uint32_t making_count, wait_count;
+    bool is_suspended;   /* no frame is processed before a letter came */
+    bool is_settling;    /* in wait.c: what was held is going out */
+    bool is_dispatching; /* frames are being processed right now */
+    bool input_ended;    /* while suspended */
 };
 
 struct session {
@@ -36,7 +56,9 @@ struct session {
     struct intake intake;
     struct output output;
     struct subscription_list subscriptions;
-    struct identity *identity; /* NULL before HELLO and after a take-over */
+    struct identity *identity; /* NULL before HELLO and after a take-over, and
+                                  where there is `remote` */
+    struct session_remote *remote; /* NULL: there are no other workers */
     struct pending_ack ack;
     uint64_t id;
     uint64_t opened_ms;
@@ -69,6 +91,7 @@ struct session {
 };
 
 struct core {
+    struct exchange *exchange; /* NULL: there are no other workers */
     struct core_options options;
     struct core_hooks hooks;
     struct broker_limits limits;
@@ -85,6 +108,7 @@ struct core {
     TAILQ_HEAD(, session) sessions;
     LIST_HEAD(, session) slow;   /* to be closed after the current run */
     struct subscription **picks; /* scratch of deliver.c */
+    struct group_remote **remote_picks;
     uint32_t pick_capacity;
     uint64_t session_count;
     uint64_t subscription_serial;
@@ -96,6 +120,8 @@ struct core {
     uint8_t boot[BROKER_SESSION_BYTES];
     struct core_stats totals; /* counters of what is over */
 };
+
+struct run;
 
 /* ---- session.c ----------------------------------------------------------- */
 
@@ -131,6 +157,20 @@ void session_refuse(struct session *session, const struct refusal *refusal);
 void session_fail(struct session *session, enum broker_status code, uint32_t id,
     uint16_t frame_type);
 
+/* There is nothing more to be said to this peer: close at once. */
+void session_abort(struct session *session);
+
+/* Go on processing frames after a letter from another worker came, unless
+ * something else is still waited for. */
+void session_resume(struct session *session);
+/* May this frame be processed now? If not, and those behind it neither, until
+ * session_resume. */
+bool session_may_process(const struct session *session, uint16_t frame_type);
+
+/* Refuse a publish. `frame` holds it, for the topic, or is NULL. */
+void session_refuse_publish(struct session *session, uint32_t id,
+    enum broker_status code, const struct output_run *frame);
+
 /* Close: at once (what is queued is dropped) or after everything queued. */
 void session_close_now(struct session *session, enum broker_status code);
 void session_close_drained(struct session *session, enum broker_status code);
@@ -139,6 +179,14 @@ void session_close_drained(struct session *session, enum broker_status code);
  * half-close (PROTOCOL.md section 2). */
 void session_ignore_input(struct session *session);
 
+/* Tell the log; `text` may be NULL for the code's own text. */
+void session_log(const struct session *session, enum core_event event,
+    enum broker_status code, const char *text);
+
+/* ---- session_time.c ------------------------------------------------------ */
+
+/* When does a peer that takes no bytes lose its connection? */
+uint64_t session_write_deadline(const struct session *session);
 /* Set the deadline from the session's times. */
 void session_schedule(struct session *session);
 /* The deadline has come. */
@@ -151,6 +199,9 @@ void handle_ping(struct session *session, const struct broker_frame *frame);
 void handle_pong(struct session *session, const struct broker_frame *frame);
 void handle_goaway(struct session *session, const struct broker_frame *frame);
 
+/* HELLO was accepted and the id is the session's: WELCOME. */
+void session_open(struct session *session, uint32_t hello_id);
+
 /* Subscriptions that the connection may have. */
 uint32_t session_max_subscriptions(const struct session *session);
 
@@ -160,6 +211,10 @@ void handle_subscribe(
     struct session *session, const struct broker_frame *frame);
 void handle_unsubscribe(
     struct session *session, const struct broker_frame *frame);
+/* A subscription is in the index (`ok`), or could not be: SUBACK and these
+ * retained values, or ERROR, after which it is gone. */
+void subscription_made(struct subscription *subscription, bool ok,
+    const struct retained_copy *values, size_t count);
 /* Messages left the queue: end subscriptions that were waiting for it. */
 void subscriptions_drained(struct session *session);
 /* Stop matching for all, or for those in queue groups; queues stay. */
@@ -181,13 +236,22 @@ size_t handle_publishes(struct session *session,
     const struct broker_frame *frame, struct block *block, const uint8_t *src,
     size_t len);
 
+/* A publish with RETAIN, where retained values are kept: keep it, route it.
+ * Or the code to refuse it with. */
+enum broker_status publish_retained(
+    struct core *core, struct broker_bytes topic, struct run *run);
+
 /* ---- deliver.c ----------------------------------------------------------- */
 
 struct run {
     struct route *route;
-    struct session *publisher; /* NULL: the broker itself */
+    struct session *publisher; /* NULL: the broker itself, or not here */
     struct output_run slice;
+    struct wait *wait; /* to be told the outcome; NULL: acknowledge it */
     uint32_t first_id; /* 0: no acknowledgement wanted */
+    bool own_wait;     /* `wait` is closed when the run is delivered */
+    bool forwarded;    /* by another worker, which has counted it */
+    bool request;      /* has a REPLY_TO: is to match */
 };
 
 /* Give the run to everybody on its route, and note the acknowledgement. */
@@ -215,6 +279,11 @@ void ack_flush(struct session *session);
  * code to refuse it with. */
 enum broker_status request_to_broker(struct session *session,
     const struct broker_publish *publish, struct broker_bytes reply_to);
+
+/* The broker's reply: publish and acknowledge it; or the code to refuse the
+ * request with. */
+enum broker_status request_answered(struct session *session, uint32_t id,
+    struct broker_bytes reply_to, const struct buffer *reply);
 
 /* ---- foreign.c ----------------------------------------------------------- */
 

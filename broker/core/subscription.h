@@ -47,14 +47,18 @@ books_dropped(const struct books *books)
     return sum;
 }
 
+struct interest;
+
 struct subscription {
     struct table_link link; /* by session and id */
     LIST_ENTRY(subscription) of_session;
     LIST_ENTRY(subscription) of_filter; /* plain ones of the same filter */
     struct session *session;
-    struct topic_node *node; /* the filter; NULL once it matches no more */
-    struct group *group;     /* NULL: a plain subscription */
-    struct context *context; /* the set of just this one */
+    struct topic_node *node;   /* the filter; NULL once it matches no more */
+    struct group *group;       /* NULL: a plain subscription */
+    struct context *context;   /* the set of just this one */
+    struct interest *interest; /* told to other workers; NULL: not in the index,
+                                  or there are none */
     struct books books;
     uint64_t serial; /* unique for the life of the broker, unlike id */
     uint32_t id;
@@ -64,13 +68,30 @@ struct subscription {
 };
 LIST_HEAD(subscription_list, subscription);
 
-/* A queue group on one filter: each message goes to one member. */
+/* The members of a queue group that another worker has, and how busy they are,
+ * as it said last. */
+struct group_remote {
+    LIST_ENTRY(group_remote) of_group;
+    struct group *group;
+    struct interest *interest; /* its ticket for them */
+    uint64_t load;             /* messages queued for the least busy of them */
+    uint64_t sent, processed;  /* messages given to that worker, and known to
+                                  have arrived there */
+    uint32_t worker;
+    uint32_t members;
+};
+
+/* A queue group on one filter: each message goes to one member, here or on
+ * another worker. */
 struct group {
     LIST_ENTRY(group) of_filter;
+    LIST_HEAD(, group_remote) remotes;
+    struct interest *interest; /* of the members here; or NULL */
     struct topic_node *node;
     struct subscription **members;
     uint32_t count, capacity;
-    uint32_t turn; /* where the search for the least loaded starts */
+    uint32_t remote_turn; /* among all members, here and elsewhere */
+    uint32_t turn;        /* where the search for the least loaded starts */
     uint8_t name_bytes;
     char name[];
 };

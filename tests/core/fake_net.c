@@ -97,6 +97,53 @@ random_hook(void *arg, uint8_t *dst, size_t len)
     }
 }
 
+static void
+post_hook(void *arg, uint32_t worker, struct mailbag *bags)
+{
+    struct fake_net *net = arg;
+    struct fake_mail *mail = &net->mail[worker];
+    if (mail->first == NULL) {
+        mail->first = bags;
+    } else {
+        mail->last->next = bags;
+    }
+    while (bags->next != NULL) {
+        bags = bags->next;
+    }
+    mail->last = bags;
+}
+
+static void look_at_end(struct fake_peer *peer);
+
+/* Carry mail until nobody has anything more to say. */
+static void
+settle(struct fake_net *net)
+{
+    bool quiet = net->workers < 2;
+    while (!quiet) {
+        quiet = true;
+        for (uint32_t worker = 0; worker < net->workers; worker++) {
+            core_post_mail(net->cores[worker]);
+        }
+        for (uint32_t worker = 0; worker < net->workers; worker++) {
+            struct mailbag *bags = net->mail[worker].first;
+            if (bags != NULL) {
+                quiet = false;
+                net->mail[worker] = (struct fake_mail){NULL, NULL};
+                core_receive_mail(net->cores[worker], bags);
+            }
+        }
+    }
+    if (net->workers < 2) {
+        return;
+    }
+    for (struct fake_peer *peer = net->peers; peer != NULL; peer = peer->next) {
+        if (peer->session != NULL) {
+            look_at_end(peer);
+        }
+    }
+}
+
 /* ---- the net ------------------------------------------------------------- */
 
 struct core_options
@@ -134,18 +181,30 @@ fake_net_init(struct fake_net *net, const struct core_options *options,
         .log = log_hook,
         .answer = answer_hook,
         .random = random_hook,
+        .post = post_hook,
         .arg = net};
+    net->workers = options->workers == 0 ? 1 : options->workers;
+    random_hook(net, net->boot, sizeof net->boot);
+    net->random.state = seed;
     enter(net);
-    net->core = core_new(options, &hooks, net->now_ms);
+    for (uint32_t worker = 0; worker < net->workers; worker++) {
+        struct core_options own = *options;
+        if (net->workers > 1) {
+            own.worker = worker;
+            own.shared_bytes = &net->shared_bytes;
+            own.boot = net->boot;
+        }
+        net->cores[worker] = core_new(&own, &hooks, net->now_ms);
+    }
+    net->core = net->cores[0];
     leave(net);
 }
 
 /* All memory in use is accounted for: the shared receive block and retained
  * values. */
 static void
-check_baseline(struct fake_net *net)
+check_baseline(struct fake_net *net, const struct core *core)
 {
-    const struct core *core = net->core;
     uint64_t in_use = core->pool.bytes_in_use;
     uint64_t shared =
         core->intake.current == NULL ? 0 : core->intake.current->capacity;
@@ -170,11 +229,16 @@ fake_net_fini(struct fake_net *net)
         free(peer);
     }
     if (net->core != NULL) {
-        check_baseline(net);
+        settle(net);
     }
-    enter(net);
-    core_free(net->core);
-    leave(net);
+    for (uint32_t worker = 0; worker < net->workers; worker++) {
+        if (net->cores[worker] != NULL) {
+            check_baseline(net, net->cores[worker]);
+        }
+        enter(net);
+        core_free(net->cores[worker]);
+        leave(net);
+    }
     net->core = NULL;
 }
 
@@ -189,7 +253,8 @@ fake_connect(struct fake_net *net)
     peer->next = net->peers;
     net->peers = peer;
     enter(net);
-    peer->session = session_new(net->core, peer, ++net->peer_ids, "fake");
+    peer->core = net->cores[net->peer_ids % net->workers];
+    peer->session = session_new(peer->core, peer, ++net->peer_ids, "fake");
     leave(net);
     return peer;
 }
@@ -202,6 +267,7 @@ fake_drop(struct fake_peer *peer)
         session_free(peer->session);
         leave(peer->net);
         peer->session = NULL;
+        settle(peer->net);
     }
 }
 
@@ -238,6 +304,7 @@ fake_feed(struct fake_peer *peer, const void *bytes, size_t len)
         session_received(peer->session, n);
         leave(net);
         look_at_end(peer);
+        settle(net);
     }
     if (peer->session != NULL) {
         enter(net);
@@ -269,6 +336,7 @@ fake_end_input(struct fake_peer *peer)
         session_end_of_input(peer->session);
         leave(peer->net);
         look_at_end(peer);
+        settle(peer->net);
     }
 }
 
@@ -322,6 +390,7 @@ fake_take(struct fake_peer *peer, size_t bytes)
     if (peer->session != NULL && peer->end == SESSION_FINISHED) {
         fake_drop(peer);
     }
+    settle(peer->net);
     if (peer->session != NULL) {
         peer->output_ready = peer->session->output_announced;
     }
@@ -357,9 +426,13 @@ uint64_t
 fake_advance(struct fake_net *net, uint64_t ms)
 {
     net->now_ms += ms;
+    uint64_t next_ms = UINT64_MAX;
     enter(net);
-    core_set_now(net->core, net->now_ms);
-    uint64_t next_ms = core_tick(net->core);
+    for (uint32_t worker = 0; worker < net->workers; worker++) {
+        core_set_now(net->cores[worker], net->now_ms);
+        uint64_t due_ms = core_tick(net->cores[worker]);
+        next_ms = due_ms < next_ms ? due_ms : next_ms;
+    }
     leave(net);
     require(net, next_ms > net->now_ms, "what is due was not done");
     for (struct fake_peer *peer = net->peers; peer != NULL; peer = peer->next) {
@@ -367,7 +440,17 @@ fake_advance(struct fake_net *net, uint64_t ms)
             look_at_end(peer);
         }
     }
+    settle(net);
     return next_ms;
+}
+
+void
+fake_shut_down(struct fake_net *net, uint32_t retry_after_ms)
+{
+    for (uint32_t worker = 0; worker < net->workers; worker++) {
+        core_shut_down(net->cores[worker], retry_after_ms);
+    }
+    settle(net);
 }
 
 /* ---- checks -------------------------------------------------------------- */
@@ -400,16 +483,24 @@ check_session(struct fake_net *net, const struct session *session)
         "a session without a deadline");
 }
 
-void
-fake_check(struct fake_net *net)
+static void
+check_core(struct fake_net *net, const struct core *core)
 {
     const struct session *session = NULL;
     uint64_t count = 0;
-    while ((session = core_next_session(net->core, session)) != NULL) {
+    while ((session = core_next_session(core, session)) != NULL) {
         check_session(net, session);
         count++;
     }
-    require(net, count == net->core->session_count, "session_count");
-    require(net, net->core->pool.bytes_in_use <= net->core->pool.bytes_allowed,
+    require(net, count == core->session_count, "session_count");
+    require(net, block_pool_bytes(&core->pool) <= core->pool.bytes_allowed,
         "more memory than is allowed");
+}
+
+void
+fake_check(struct fake_net *net)
+{
+    for (uint32_t worker = 0; worker < net->workers; worker++) {
+        check_core(net, net->cores[worker]);
+    }
 }

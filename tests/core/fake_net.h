@@ -5,6 +5,10 @@
  * checks the books of every session when told to. No Criterion in here, so that
  * the simulation and the fuzzer can use it: a broken promise ends the program
  * with a sentence.
+ *
+ * With options.workers above 1 there are several cores, and connections go to
+ * them in turn. What they write to each other is delivered before any function
+ * here returns, so that they look like one.
  */
 #ifndef BROKER_TESTS_FAKE_NET_H
 #define BROKER_TESTS_FAKE_NET_H
@@ -13,8 +17,17 @@
 #include "random.h"
 #include "say.h"
 
+#define FAKE_WORKERS_MAX 4
+
 struct fake_net {
-    struct core *core; /* NULL: memory was out */
+    struct core *core; /* the first; NULL: memory was out */
+    struct core *cores[FAKE_WORKERS_MAX];
+    struct fake_mail {
+        struct mailbag *first, *last;
+    } mail[FAKE_WORKERS_MAX];
+    uint32_t workers;
+    _Atomic uint64_t shared_bytes;
+    uint8_t boot[BROKER_SESSION_BYTES];
     struct core_options options;
     uint64_t now_ms;
     struct random random;
@@ -30,6 +43,7 @@ struct fake_net {
 
 struct fake_peer {
     struct fake_net *net;
+    struct core *core;
     struct fake_peer *next;
     struct session *session; /* NULL: the connection is gone */
     bool output_ready;       /* the core has something for it */
@@ -73,6 +87,9 @@ bool fake_next(struct fake_peer *peer, struct broker_frame *frame);
 
 /* Move the clock on and do what is due. Returns when to call again. */
 uint64_t fake_advance(struct fake_net *net, uint64_t ms);
+
+/* Say goodbye to everybody, on all workers. */
+void fake_shut_down(struct fake_net *net, uint32_t retry_after_ms);
 
 /* Check the accounts of every session. */
 void fake_check(struct fake_net *net);

@@ -24,6 +24,9 @@ holds_frames(const struct segment *segment)
     const struct block *block = segment->block;
     uint64_t pos = 0;
     uint64_t messages = 0;
+    while (block->original != NULL) {
+        block = block->original; /* a loan has no bytes of its own */
+    }
     if (segment->data < block->data ||
         segment->data + segment->bytes > block->data + block->fill) {
         return false;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * simulate [--verbose] --seeds FIRST COUNT
+ * simulate [--verbose] [--workers N] --seeds FIRST COUNT
  *
  * Runs one random world for each seed; see sim.h. A seed that fails is printed,
  * and fails again in the same way: simulate --verbose --seeds SEED 1. */
@@ -15,6 +15,7 @@
 
 #define STEPS 300
 
+static uint32_t workers = 1;
 static const struct sim *current; /* for promises broken inside fake_net */
 
 void
@@ -25,7 +26,8 @@ sim_fail(const struct sim *sim, const char *format, ...)
     va_start(args, format);
     fprintf(stderr, "simulate: seed %llu: ", (unsigned long long)sim->seed);
     vfprintf(stderr, format, args);
-    fprintf(stderr, "\n  again: simulate --verbose --seeds %llu 1\n",
+    fprintf(stderr,
+        "\n  again: simulate --verbose --workers %u --seeds %llu 1\n", workers,
         (unsigned long long)sim->seed);
     va_end(args);
     abort();
@@ -546,7 +548,7 @@ finish(struct sim *sim)
         }
     }
     if (shut_down) {
-        core_shut_down(sim->net.core, 7);
+        fake_shut_down(&sim->net, 7);
     }
     for (uint32_t c = 0; c < SIM_CLIENTS; c++) {
         struct sim_client *client = &sim->clients[c];
@@ -578,6 +580,7 @@ init(struct sim *sim, uint64_t seed, bool verbose)
     options.max_output_bytes = budgets[random_below(&sim->random, 6)];
     options.max_retained_topics = random_chance(&sim->random, 50) ? 3 : 100;
     options.session_memory_ms = UINT32_MAX;
+    options.workers = workers;
     if (random_chance(&sim->random, 10)) {
         sim->memory_is_short = true;
         options.max_memory_bytes = 5 * BLOCK_POOL_BYTES;
@@ -613,8 +616,16 @@ main(int argc, char **argv)
 {
     bool verbose = argc > 1 && strcmp(argv[1], "--verbose") == 0;
     char **rest = argv + (verbose ? 2 : 1);
-    if (argc - (verbose ? 2 : 1) != 3 || strcmp(rest[0], "--seeds") != 0) {
-        fprintf(stderr, "usage: simulate [--verbose] --seeds FIRST COUNT\n");
+    if (argc - (rest - argv) > 2 && strcmp(rest[0], "--workers") == 0) {
+        workers = (uint32_t)strtoul(rest[1], NULL, 10);
+        rest += 2;
+    }
+    if (argc - (rest - argv) != 3 || strcmp(rest[0], "--seeds") != 0 ||
+        workers < 1 || workers > FAKE_WORKERS_MAX) {
+        fprintf(stderr,
+            "usage: simulate [--verbose] [--workers 1-%d] --seeds "
+            "FIRST COUNT\n",
+            FAKE_WORKERS_MAX);
         return 2;
     }
     uint64_t first = strtoull(rest[1], NULL, 10);

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Runs to and from other workers; see forward.h. */
+#include "forward.h"
+
+#include "exchange.h"
+#include "interest.h"
+#include "session.h"
+#include "wait.h"
+#include "wire.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A message for a queue group whose last member has just gone is sent on to
+ * another worker at most so often. */
+#define HOPS_MAX 4
+
+/* ---- sending ------------------------------------------------------------- */
+
+/* The letter before is of the same run, and this slice continues it. */
+static struct letter_run *
+continued(
+    struct outbox *outbox, const struct forward *forward, uint32_t pick_count)
+{
+    struct mailbag *bag = outbox->last;
+    if (forward->index == 0 || forward->run->wait != NULL || pick_count > 1 ||
+        bag == NULL || bag->count == 0 ||
+        bag->letters[bag->count - 1].kind != LETTER_RUN) {
+        return NULL;
+    }
+    struct letter_run *run = &bag->letters[bag->count - 1].run;
+    bool follows = run->data + run->bytes == forward->slice->data &&
+                   run->block->original == forward->slice->block;
+    return follows && run->plain == forward->plain &&
+                   run->pick_count == pick_count
+               ? run
+               : NULL;
+}
+
+/* The picks of this worker, into `out` if that is not NULL. */
+static uint32_t
+picks_of(const struct forward *forward, uint32_t worker, struct interest **out)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < forward->pick_count; i++) {
+        struct group_remote *pick = forward->picks[i];
+        if (pick != NULL && pick->worker == worker) {
+            if (out != NULL) {
+                out[count] = pick->interest;
+            }
+            count++;
+        }
+    }
+    return count;
+}
+
+static void
+count_sent(const struct forward *forward, uint32_t worker)
+{
+    for (uint32_t i = 0; i < forward->pick_count; i++) {
+        struct group_remote *pick = forward->picks[i];
+        if (pick != NULL && pick->worker == worker) {
+            pick->sent += forward->slice->messages;
+        }
+    }
+}
+
+static bool
+fill_picks(struct letter_run *run, const struct forward *forward,
+    uint32_t worker, uint32_t count)
+{
+    run->pick_count = count;
+    if (count < 2) {
+        (void)picks_of(forward, worker, &run->pick);
+        return true;
+    }
+    struct interest **picks = malloc(count * sizeof(struct interest *));
+    if (picks == NULL) {
+        return false;
+    }
+    (void)picks_of(forward, worker, picks);
+    run->picks = picks;
+    return true;
+}
+
+bool
+forward_to(struct core *core, uint32_t worker, const struct forward *forward)
+{
+    struct exchange *exchange = core->exchange;
+    struct outbox *outbox = &exchange->outboxes[worker];
+    const struct output_run *slice = forward->slice;
+    uint32_t pick_count = picks_of(forward, worker, NULL);
+    struct letter_run *before = continued(outbox, forward, pick_count);
+    struct interest *pick = NULL;
+    if (before != NULL && pick_count == 1) {
+        (void)picks_of(forward, worker, &pick);
+    }
+    if (before != NULL && (pick_count == 0 || before->pick == pick)) {
+        before->bytes += slice->bytes;
+        before->messages += slice->messages;
+        outbox->last->run_bytes += slice->bytes;
+        count_sent(forward, worker);
+        return true;
+    }
+    struct letter_run run = {.data = slice->data,
+        .bytes = slice->bytes,
+        .messages = slice->messages,
+        .wait = forward->run->wait,
+        .index = forward->index,
+        .origin = (uint8_t)exchange->self,
+        .plain = forward->plain};
+    if (!exchange_has_room(exchange) ||
+        !fill_picks(&run, forward, worker, pick_count)) {
+        return false;
+    }
+    run.block = exchange_lend(exchange, worker, slice->block);
+    if (run.block == NULL) {
+        if (pick_count > 1) {
+            free(run.picks);
+        }
+        return false;
+    }
+    exchange_write(exchange, worker, LETTER_RUN)->run = run;
+    outbox->last->run_bytes += exchange_run_cost(run.bytes);
+    exchange->posted_runs++;
+    count_sent(forward, worker);
+    if (run.wait != NULL) {
+        run.wait->missing++;
+    }
+    return true;
+}
+
+bool
+forward_retain(struct core *core, const struct output_run *slice,
+    struct wait *wait, bool request)
+{
+    struct exchange *exchange = core->exchange;
+    if (!exchange_has_room(exchange)) {
+        return false;
+    }
+    struct block *loan = exchange_lend(exchange, EXCHANGE_HOME, slice->block);
+    if (loan == NULL) {
+        return false;
+    }
+    struct letter *letter =
+        exchange_write(exchange, EXCHANGE_HOME, LETTER_RETAIN);
+    letter->run = (struct letter_run){.block = loan,
+        .data = slice->data,
+        .bytes = slice->bytes,
+        .messages = 1,
+        .wait = wait,
+        .request = request};
+    exchange->outboxes[EXCHANGE_HOME].last->run_bytes +=
+        exchange_run_cost(slice->bytes);
+    return true;
+}
+
+/* ---- receiving ----------------------------------------------------------- */
+
+static enum broker_status
+no_check(void *arg, struct broker_bytes topic)
+{
+    (void)arg;
+    (void)topic;
+    return BROKER_OK; /* the worker that received it did */
+}
+
+static struct broker_bytes
+topic_of(const uint8_t *frame)
+{
+    const uint8_t *body = frame + BROKER_HEADER_BYTES;
+    return (struct broker_bytes){body + 4, (size_t)body[0] << 8 | body[1]};
+}
+
+static struct interest *
+pick_at(const struct letter_run *letter, uint32_t i)
+{
+    return letter->pick_count == 1 ? letter->pick : letter->picks[i];
+}
+
+/* No member here any more: perhaps another worker has one. */
+static bool
+send_on(struct core *core, const struct letter_run *letter, struct wait *wait,
+    const struct interest *interest)
+{
+    struct broker_bytes filter = {interest->text, interest->filter_bytes};
+    struct broker_bytes name = {
+        interest->text + interest->filter_bytes, interest->group_bytes};
+    struct group *group = index_find_group(&core->index, filter, name);
+    struct group_remote *remote =
+        group == NULL ? NULL : LIST_FIRST(&group->remotes);
+    while (remote != NULL && remote->members == 0) {
+        remote = LIST_NEXT(remote, of_group);
+    }
+    if (remote == NULL || letter->hops >= HOPS_MAX) {
+        return false;
+    }
+    struct exchange *exchange = core->exchange;
+    struct block *loan = exchange_lend(exchange, remote->worker, letter->block);
+    struct letter *on =
+        loan == NULL ? NULL
+                     : exchange_write(exchange, remote->worker, LETTER_RUN);
+    if (on == NULL) {
+        return false;
+    }
+    on->run = (struct letter_run){.block = loan,
+        .data = letter->data,
+        .bytes = letter->bytes,
+        .messages = letter->messages,
+        .wait = wait,
+        .pick = remote->interest,
+        .pick_count = 1,
+        .origin = (uint8_t)exchange->self,
+        .hops = (uint8_t)(letter->hops + 1)};
+    exchange->outboxes[remote->worker].last->run_bytes +=
+        exchange_run_cost(letter->bytes);
+    remote->sent += letter->messages;
+    if (wait != NULL) {
+        wait->missing++;
+    }
+    return true;
+}
+
+/* The groups here that the run is for; those without members are sent on. */
+static uint32_t
+groups_of(struct core *core, uint32_t from, const struct letter_run *letter,
+    struct wait *wait, struct group **groups)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < letter->pick_count; i++) {
+        struct interest *interest = pick_at(letter, i);
+        interest->peers[from].processed += letter->messages;
+        interest_touch(core, interest);
+        if (interest->group != NULL) {
+            groups[count++] = interest->group;
+        } else if (!send_on(core, letter, wait, interest)) {
+            core->totals.no_match_messages += letter->messages;
+            if (wait != NULL) {
+                wait_refused(wait, 0, letter->messages, 1);
+            }
+        }
+    }
+    return count;
+}
+
+static void
+deliver_letter(struct core *core, uint32_t from,
+    const struct letter_run *letter, const struct route *route,
+    struct group **groups, struct wait *wait)
+{
+    struct route here = *route;
+    uint32_t plain = here.matched - here.group_count;
+    here.group_count = groups_of(core, from, letter, wait, groups);
+    here.groups = groups;
+    here.workers = 0;
+    here.shares_groups = false;
+    if (!letter->plain) {
+        here.target_count = 0;
+        plain = 0;
+    }
+    here.matched = plain;
+    struct run run = {.route = &here,
+        .slice = {.block = letter->block,
+            .data = letter->data,
+            .bytes = letter->bytes,
+            .messages = letter->messages},
+        .wait = wait,
+        .forwarded = true};
+    deliver_run(core, &run);
+    if (wait != NULL) {
+        wait_close(core, wait);
+    }
+}
+
+bool
+forward_on_run(
+    struct core *core, uint32_t from, const struct letter_run *letter)
+{
+    enum broker_status status;
+    letter->block->pool = &core->pool;
+    struct route *route = route_get(
+        &core->routes, topic_of(letter->data), no_check, NULL, &status);
+    if (route == NULL) {
+        return false;
+    }
+    struct group *one;
+    struct group **groups = &one;
+    if (letter->pick_count > 1) {
+        groups = malloc(letter->pick_count * sizeof(struct group *));
+    }
+    struct wait *wait = NULL;
+    if (letter->wait != NULL && groups != NULL) {
+        wait = wait_new_for(
+            letter->origin, letter->wait, letter->index, letter->messages);
+    }
+    bool ok = groups != NULL && (letter->wait == NULL || wait != NULL);
+    if (ok) {
+        deliver_letter(core, from, letter, route, groups, wait);
+        block_unref(letter->block);
+    }
+    if (letter->pick_count > 1) {
+        free(groups);
+        if (ok) {
+            free(letter->picks);
+        }
+    }
+    route_unref(route);
+    return ok;
+}
+
+bool
+forward_on_retain(
+    struct core *core, uint32_t from, const struct letter_run *letter)
+{
+    letter->block->pool = &core->pool;
+    struct wait *wait = wait_new_for(from, letter->wait, 0, 1);
+    if (wait == NULL) {
+        return false;
+    }
+    struct run run = {.slice = {.block = letter->block,
+                          .data = letter->data,
+                          .bytes = letter->bytes,
+                          .messages = 1},
+        .wait = wait,
+        .request = letter->request};
+    wait->status = publish_retained(core, topic_of(letter->data), &run);
+    block_unref(letter->block);
+    wait_close(core, wait);
+    return true;
+}
+
+void
+forward_on_result(struct core *core, const struct letter_result *letter)
+{
+    struct wait *wait = letter->wait;
+    wait_refused(wait, letter->index, letter->count, letter->refused);
+    if (letter->final) {
+        wait_matched(wait, letter->matched);
+        if (wait->status == BROKER_OK) {
+            wait->status = letter->status;
+        }
+        wait_close(core, wait);
+    }
+}

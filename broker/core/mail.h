@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Mail: what the cores of several worker threads say to each other.
+ *
+ * A letter is a small record; its kind says which member of the union holds.
+ * Letters travel in bags, in the order of writing, and whoever gets the bag
+ * owns it and what its letters point to, as far as the comment at the kind
+ * says so. A pointer in a letter is never followed by the receiver unless the
+ * comment says that what it points to does not change any more; it goes back
+ * to its sender as a ticket. Loans of blocks that are no longer needed travel
+ * in the bag too.
+ *
+ * Plain data. Who writes and reads which letter: exchange.c sorts them.
+ */
+#ifndef BROKER_CORE_MAIL_H
+#define BROKER_CORE_MAIL_H
+
+#include <broker/codec.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct block;
+struct claim;
+struct group_remote;
+struct interest;
+struct making;
+struct question;
+struct wait;
+
+enum letter_kind {
+    /* forward.c: messages. */
+    LETTER_RUN,    /* a run of frames for the receiver's subscriptions */
+    LETTER_RESULT, /* what became of (a part of) a run; to its origin */
+    LETTER_RETAIN, /* to home: a message to be retained and routed */
+    /* interest.c: subscriptions. The interest's filter may be read. */
+    LETTER_INTEREST,    /* the sender wants this filter */
+    LETTER_ENTERED,     /* and now gets it, or memory was out */
+    LETTER_DISINTEREST, /* and wants it no more */
+    LETTER_FORGOTTEN,   /* and the receiver of that knows it no more */
+    LETTER_LOAD,        /* how busy the sender's members of a group are */
+    LETTER_COLLECT,     /* to home: the retained values of a filter, which
+                           may be read and written into the making */
+    LETTER_COLLECTED,
+    /* claim.c: session ids. */
+    LETTER_CLAIM, /* to home: this id belongs to my session from now on */
+    LETTER_GRANT, /* it does; or memory is out, or somebody newer came */
+    LETTER_TAKE,  /* from home: give the id up */
+    LETTER_LEAVE, /* to home: it is given up */
+    LETTER_LEFT,  /* and home will not name this claim again */
+    /* question.c: what home answers for all. The question goes there and comes
+     * back; who has it may read and write it. */
+    LETTER_QUESTION,
+    LETTER_ANSWER,
+    /* exchange.c. */
+    LETTER_CREDIT, /* so many bytes of the receiver's runs were processed */
+    LETTER_SHED,   /* memory is out: drop what is queued for the slowest */
+};
+
+struct letter {
+    enum letter_kind kind;
+    union {
+        struct letter_run {
+            struct block *block; /* a loan; one reference of it */
+            const uint8_t *data; /* within what the loan keeps alive */
+            size_t bytes;
+            struct wait *wait; /* of the origin; NULL: nobody waits */
+            union {
+                struct interest *pick;   /* pick_count 1 */
+                struct interest **picks; /* more; on the heap, the letter's */
+            };
+            uint32_t messages;
+            uint32_t index; /* of the first message in the wait */
+            uint32_t pick_count;
+            uint8_t origin; /* whose wait it is */
+            uint8_t hops;
+            bool plain;   /* for the plain subscriptions */
+            bool request; /* LETTER_RETAIN: has a REPLY_TO */
+        } run;
+        struct letter_result {
+            struct wait *wait;
+            uint32_t index, count;
+            uint32_t matched, refused;
+            enum broker_status status;
+            bool final; /* there is nothing more to come of this run */
+        } result;
+        struct letter_interest {
+            struct interest *interest;   /* of the subscriber */
+            struct group_remote *remote; /* of the publisher's side */
+            uint64_t load, processed;
+            uint32_t members;
+            bool entered;
+        } interest;
+        struct letter_claim {
+            struct claim *claim;
+            struct identity *identity; /* home's */
+            uint32_t last_publish;
+            enum broker_status status;
+        } claim;
+        struct making *making;
+        struct question *question;
+        uint64_t bytes;
+    };
+};
+
+struct mailbag {
+    struct mailbag *next;   /* for whoever has the bag */
+    struct block *returned; /* loans of the receiver, linked through `next` */
+    uint64_t run_bytes;     /* of the runs in it */
+    uint32_t from;          /* worker */
+    uint32_t count, capacity;
+    uint32_t done; /* letters that the receiver is through with */
+    struct letter letters[];
+};
+
+#endif

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The times of a session: handshake, heartbeat, writing, lingering; see
+ * session.h. PROTOCOL.md sections 2 and 5.8. */
+#include "session.h"
+
+#include <string.h>
+
+/* Looking at a deadline later than this means that the broker was away. */
+#define LATE_MS           500
+#define MISSED_HEARTBEATS 3
+
+uint64_t
+session_write_deadline(const struct session *session)
+{
+    if (!session->output_announced && session->state != SESSION_CLOSING) {
+        return DEADLINE_NEVER;
+    }
+    return session->progress_ms + session->core->options.write_timeout_ms;
+}
+
+static uint64_t
+earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t
+heartbeat_deadline(const struct session *session)
+{
+    if (session->starved || !session_wants_input(session)) {
+        return DEADLINE_NEVER; /* it is us who do not listen */
+    }
+    if (!session->pinged) {
+        return session->heard_ms + session->heartbeat_ms;
+    }
+    uint64_t missed =
+        session->heard_ms + MISSED_HEARTBEATS * (uint64_t)session->heartbeat_ms;
+    uint64_t answer = session->pinged_ms + session->heartbeat_ms;
+    return missed > answer ? missed : answer;
+}
+
+static uint64_t
+next_deadline(const struct session *session)
+{
+    const struct core_options *options = &session->core->options;
+    switch (session->state) {
+    case SESSION_HANDSHAKE:
+        return session->opened_ms + options->handshake_timeout_ms;
+    case SESSION_OPEN:
+        if (session->input_ended) {
+            return earlier(session->linger_ms, session_write_deadline(session));
+        }
+        return earlier(
+            heartbeat_deadline(session), session_write_deadline(session));
+    default:
+        return session_write_deadline(session);
+    }
+}
+
+void
+session_schedule(struct session *session)
+{
+    deadline_set(
+        &session->core->deadlines, &session->deadline, next_deadline(session));
+}
+
+static void
+send_ping(struct session *session)
+{
+    struct broker_ping ping = {.pong = false};
+    uint64_t now_ms = session->core->now_ms;
+    memcpy(ping.opaque, &now_ms, sizeof ping.opaque);
+    size_t size = broker_ping_size(&ping);
+    uint8_t *dst = session_control(session, size);
+    if (dst != NULL &&
+        broker_ping_encode(&ping, dst, size, &size) == BROKER_OK) {
+        session->pinged = true;
+        session->pinged_ms = now_ms;
+        session_control_done(session, size);
+    }
+}
+
+static void
+open_deadline(struct session *session)
+{
+    uint64_t now_ms = session->core->now_ms;
+    if (now_ms >= session_write_deadline(session)) {
+        session_log(session, CORE_EVENT_CLOSING, BROKER_E_WRITE_TIMEOUT, NULL);
+        session_abort(session);
+    } else if (session->input_ended) {
+        if (now_ms >= session->linger_ms) {
+            session_close_drained(session, BROKER_E_LEAVING);
+        }
+    } else if (now_ms >= heartbeat_deadline(session)) {
+        /* Who looks a whole heartbeat too late was away itself, and has no
+         * right to judge: it asks once more. */
+        uint64_t late_ms = now_ms - heartbeat_deadline(session);
+        if (session->pinged && late_ms < session->heartbeat_ms) {
+            session_close_now(session, BROKER_E_HEARTBEAT_TIMEOUT);
+            session_abort(session);
+        } else {
+            send_ping(session);
+        }
+    }
+}
+
+void
+session_on_deadline(struct session *session)
+{
+    uint64_t now_ms = session->core->now_ms;
+    /* Deadlines move forward with traffic without being set anew each time;
+     * only now is it looked at whether this one is real. */
+    if (now_ms >= next_deadline(session)) {
+        switch (session->state) {
+        case SESSION_HANDSHAKE:
+            if (now_ms - session->deadline.due_ms > LATE_MS &&
+                !session->looked_late) {
+                /* Its HELLO may be waiting to be read, and it is us who are
+                 * late: it gets its time once more. */
+                session->looked_late = true;
+                session->opened_ms = now_ms;
+            } else if (foreign_is(session)) {
+                foreign_answer(session, true);
+            } else {
+                session_fail(session, BROKER_E_HANDSHAKE_TIMEOUT, 0, 0);
+            }
+            break;
+        case SESSION_OPEN:
+            open_deadline(session);
+            break;
+        case SESSION_CLOSING:
+            session_abort(session);
+            break;
+        }
+    }
+    if (session->aborted) {
+        deadline_clear(&session->core->deadlines, &session->deadline);
+    } else {
+        session_schedule(session);
+    }
+}
