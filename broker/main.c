@@ -37,6 +37,7 @@ server_options(const struct config *config)
             .name = "brokerd " BROKERD_VERSION},
         .addresses = config->listen,
         .address_count = config->listen_count,
+        .threads = config->threads,
         .backlog = config->listen_backlog,
         .unix_mode = config->unix_mode,
         .max_connections = config->max_connections,
@@ -57,8 +58,9 @@ run(const struct config *config)
     }
     printf("brokerd ready %s\n", server_addresses(server));
     fflush(stdout);
-    log_event(LOG_LEVEL_INFO, "ready", "version=%s pid=%ld addresses=\"%s\"",
-        BROKERD_VERSION, (long)getpid(), server_addresses(server));
+    log_event(LOG_LEVEL_INFO, "ready",
+        "version=%s pid=%ld threads=%u addresses=\"%s\"", BROKERD_VERSION,
+        (long)getpid(), config->threads, server_addresses(server));
     int status = server_run(server);
     server_free(server);
     return status;

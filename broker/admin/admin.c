@@ -19,6 +19,11 @@ struct page {
     size_t offset, limit;
 };
 
+struct cores {
+    const struct core *const *all;
+    size_t count;
+};
+
 static json_t *
 number(uint64_t value)
 {
@@ -37,12 +42,41 @@ hex(const uint8_t *bytes, size_t len)
 
 /* ---- $sys/stats ---------------------------------------------------------- */
 
+/* Counters are summed up; the rest is the same for all. */
+static struct core_stats
+sum_up(const struct cores *cores)
+{
+    struct core_stats sum;
+    core_get_stats(cores->all[0], &sum);
+    for (size_t i = 1; i < cores->count; i++) {
+        struct core_stats s;
+        core_get_stats(cores->all[i], &s);
+        sum.connections += s.connections;
+        sum.connections_total += s.connections_total;
+        sum.rejected_connections += s.rejected_connections;
+        sum.subscriptions += s.subscriptions;
+        sum.retained_topics += s.retained_topics;
+        sum.retained_bytes += s.retained_bytes;
+        sum.received_messages += s.received_messages;
+        sum.received_bytes += s.received_bytes;
+        sum.matched_messages += s.matched_messages;
+        sum.no_match_messages += s.no_match_messages;
+        sum.refused_publishes += s.refused_publishes;
+        sum.delivered_messages += s.delivered_messages;
+        sum.delivered_bytes += s.delivered_bytes;
+        sum.dropped_messages += s.dropped_messages;
+        sum.protocol_errors += s.protocol_errors;
+        sum.route_lookups += s.route_lookups;
+        sum.route_misses += s.route_misses;
+    }
+    return sum;
+}
+
 static json_t *
-stats(const struct core *core, const struct page *page)
+stats(const struct cores *cores, const struct page *page)
 {
     (void)page;
-    struct core_stats s;
-    core_get_stats(core, &s);
+    struct core_stats s = sum_up(cores);
     json_t *all = json_object();
     json_object_set_new(all, "version", json_string(s.name));
     json_object_set_new(all, "boot", hex(s.boot, sizeof s.boot));
@@ -51,6 +85,7 @@ stats(const struct core *core, const struct page *page)
         uint64_t value;
     } rows[] = {
         {"uptime_ms", s.uptime_ms},
+        {"threads", cores->count},
         {"connections", s.connections},
         {"connections_total", s.connections_total},
         {"rejected_connections", s.rejected_connections},
@@ -119,14 +154,16 @@ paged(const char *name, json_t *rows, size_t total, const struct page *page)
 }
 
 static json_t *
-connections(const struct core *core, const struct page *page)
+connections(const struct cores *cores, const struct page *page)
 {
     json_t *rows = json_array();
     size_t total = 0;
-    const struct session *session = NULL;
-    while ((session = core_next_session(core, session)) != NULL) {
-        if (on_page(page, total++)) {
-            json_array_append_new(rows, connection(session));
+    for (size_t i = 0; i < cores->count; i++) {
+        const struct session *session = NULL;
+        while ((session = core_next_session(cores->all[i], session)) != NULL) {
+            if (on_page(page, total++)) {
+                json_array_append_new(rows, connection(session));
+            }
         }
     }
     return paged("connections", rows, total, page);
@@ -195,22 +232,31 @@ subscription_row(uint64_t connection, const struct subscription *subscription)
     return row;
 }
 
+/* The rows of one session that are on the page; *total counts all. */
+static void
+add_subscriptions(json_t *rows, const struct session *session,
+    const struct page *page, size_t *total)
+{
+    struct session_stats s;
+    session_get_stats(session, &s);
+    const struct subscription *subscription = NULL;
+    while ((subscription = session_next_subscription(session, subscription)) !=
+           NULL) {
+        if (on_page(page, (*total)++)) {
+            json_array_append_new(rows, subscription_row(s.id, subscription));
+        }
+    }
+}
+
 static json_t *
-subscriptions(const struct core *core, const struct page *page)
+subscriptions(const struct cores *cores, const struct page *page)
 {
     json_t *rows = json_array();
     size_t total = 0;
-    const struct session *session = NULL;
-    while ((session = core_next_session(core, session)) != NULL) {
-        struct session_stats s;
-        session_get_stats(session, &s);
-        const struct subscription *subscription = NULL;
-        while ((subscription = session_next_subscription(
-                    session, subscription)) != NULL) {
-            if (on_page(page, total++)) {
-                json_array_append_new(
-                    rows, subscription_row(s.id, subscription));
-            }
+    for (size_t i = 0; i < cores->count; i++) {
+        const struct session *session = NULL;
+        while ((session = core_next_session(cores->all[i], session)) != NULL) {
+            add_subscriptions(rows, session, page, &total);
         }
     }
     return paged("subscriptions", rows, total, page);
@@ -220,7 +266,7 @@ subscriptions(const struct core *core, const struct page *page)
 
 static const struct {
     const char *topic;
-    json_t *(*answer)(const struct core *core, const struct page *page);
+    json_t *(*answer)(const struct cores *cores, const struct page *page);
 } topics[] = {
     {"$sys/stats", stats},
     {"$sys/connections", connections},
@@ -275,10 +321,11 @@ write_json(const json_t *json, struct buffer *reply)
 }
 
 enum broker_status
-admin_answer(void *arg, const struct core *core, struct broker_bytes topic,
-    struct broker_bytes payload, struct buffer *reply)
+admin_answer(const struct core *const *cores, size_t count,
+    struct broker_bytes topic, struct broker_bytes payload,
+    struct buffer *reply)
 {
-    (void)arg;
+    const struct cores all = {cores, count};
     for (size_t i = 0; i < sizeof topics / sizeof topics[0]; i++) {
         if (strlen(topics[i].topic) != topic.len ||
             memcmp(topics[i].topic, topic.data, topic.len) != 0) {
@@ -288,7 +335,7 @@ admin_answer(void *arg, const struct core *core, struct broker_bytes topic,
         if (!read_page(payload, &page)) {
             return BROKER_E_BAD_REQUEST;
         }
-        json_t *json = topics[i].answer(core, &page);
+        json_t *json = topics[i].answer(&all, &page);
         enum broker_status status = write_json(json, reply);
         json_decref(json);
         return status;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * What the broker says of itself: JSON answers to requests under $sys/
- * (PROTOCOL.md section 5.7). Reads the core's statistics and changes nothing.
+ * (PROTOCOL.md section 5.7). Reads the cores' statistics and changes nothing.
  */
 #ifndef BROKER_ADMIN_H
 #define BROKER_ADMIN_H
@@ -9,8 +9,9 @@
 #include "buffer.h"
 #include "core.h"
 
-/* The hook core_hooks.answer; `arg` is not used. */
-enum broker_status admin_answer(void *arg, const struct core *core,
+/* For the hook core_hooks.answer: the broker consists of these cores, at least
+ * one, none of which may change meanwhile. */
+enum broker_status admin_answer(const struct core *const *cores, size_t count,
     struct broker_bytes topic, struct broker_bytes payload,
     struct buffer *reply);
 

@@ -84,6 +84,7 @@ enum config_action {
 /* What "auto" is made from. */
 struct config_machine {
     uint64_t memory_bytes;   /* of the machine or control group; 0: unknown */
+    uint32_t cpus;           /* that this process may run on; 0: unknown */
     uint64_t max_files;      /* this process may open; UINT64_MAX: no limit */
     const char *runtime_dir; /* XDG_RUNTIME_DIR; NULL or "": not set */
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * What this process may use: memory of the machine and of its control groups,
- * and files. The only part of the configuration that asks the system; what it
+ * CPUs and files. The only part of the configuration that asks the system; what it
  * finds is judged in resolve.c.
  *
  * A limit may stand at any level of the group's path, so all of them are read
@@ -11,6 +11,7 @@
 #include "machine.h"
 
 #include <inttypes.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -144,6 +145,11 @@ config_probe(struct config_machine *machine)
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 &&
         files.rlim_cur != RLIM_INFINITY) {
         machine->max_files = files.rlim_cur;
+    }
+    machine->cpus = 0;
+    cpu_set_t cpus;
+    if (sched_getaffinity(0, sizeof cpus, &cpus) == 0) {
+        machine->cpus = (uint32_t)CPU_COUNT(&cpus);
     }
     machine->runtime_dir = getenv("XDG_RUNTIME_DIR");
 }

@@ -16,6 +16,8 @@
  * connection must find room (PROTOCOL.md section 3.2). */
 #define GAP_FIXED_BYTES            20
 #define GAP_BYTES_PER_SUBSCRIPTION 4
+/* threads = auto gives no more; who has that many connections can say so. */
+#define THREADS_AUTO_MAX 16u
 /* max_memory_bytes where the machine does not say what it has. */
 #define MEMORY_UNKNOWN_BYTES CONFIG_GIB
 
@@ -183,6 +185,17 @@ resolve_memory(struct config *config, const struct config_machine *machine)
 }
 
 static void
+resolve_threads(struct config *config, const struct config_machine *machine)
+{
+    if (!config->origins[CONFIG_KEY_threads].automatic) {
+        return;
+    }
+    config->threads = machine->cpus == 0                 ? 1
+                      : machine->cpus > THREADS_AUTO_MAX ? THREADS_AUTO_MAX
+                                                         : machine->cpus;
+}
+
+static void
 resolve_listen(struct config *config, const struct config_machine *machine,
     struct config_report *report)
 {
@@ -221,6 +234,7 @@ config_resolve(
     resolve_listen(config, machine, &report);
     resolve_connections(config, machine, &report);
     resolve_memory(config, machine);
+    resolve_threads(config, machine);
 
     check_listen(config, &report);
     check_not_above(

@@ -69,6 +69,7 @@ core_new(const struct core_options *options, const struct core_hooks *hooks,
     } else {
         hooks->random(hooks->arg, core->boot, sizeof core->boot);
     }
+    core->options.boot = NULL; /* copied */
     if (!init_parts(core)) {
         core_free(core);
         return NULL;

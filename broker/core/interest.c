@@ -230,35 +230,6 @@ making_free(struct core *core, struct making *making)
     free(making);
 }
 
-/* Everything that it waited for is there, or failed. */
-static void
-finish(struct core *core, struct making *making)
-{
-    struct session *session = making->session;
-    struct subscription *subscription = making->subscription;
-    struct interest *interest = making->interest;
-    if (session == NULL) {
-        making_free(core, making);
-        return;
-    }
-    leave_session(making); /* what follows may be the end of the session */
-    bool ok = is_confirmed(interest) && !making->failed &&
-              index_add(&core->index, subscription, filter_of(interest),
-                  group_of(interest));
-    if (ok) {
-        interest->references++;
-        subscription->interest = interest;
-        if (subscription->group != NULL) {
-            subscription->group->interest = interest;
-            interest->group = subscription->group;
-            interest_touch(core, interest);
-        }
-    }
-    subscription_made(subscription, ok, making->values, making->value_count);
-    making_free(core, making);
-    session_resume(session);
-}
-
 /* Home's values, with references for the worker that makes the subscription:
  * loans, unless that is home. */
 static bool
@@ -280,29 +251,88 @@ collect_at_home(struct core *core, uint32_t to, struct making *making)
     return making->value_count == count;
 }
 
-/* The interest is confirmed by all, or failed. */
+/* Everything that it waited for is there, or failed. */
 static void
-go_on(struct core *core, struct making *making)
+finish(struct core *core, struct making *making)
 {
-    struct exchange *exchange = core->exchange;
-    if (making->interest->failed || !making->wants_retained) {
-        finish(core, making);
-        return;
+    struct subscription *subscription = making->subscription;
+    struct interest *interest = making->interest;
+    leave_session(making); /* what follows may be the end of the session */
+    bool ok = is_confirmed(interest) && !making->failed &&
+              index_add(&core->index, subscription, filter_of(interest),
+                  group_of(interest));
+    if (ok) {
+        interest->references++;
+        subscription->interest = interest;
+        if (subscription->group != NULL) {
+            subscription->group->interest = interest;
+            interest->group = subscription->group;
+            interest_touch(core, interest);
+        }
     }
-    if (!exchange_is_other(exchange, EXCHANGE_HOME)) {
-        making->failed = !collect_at_home(core, EXCHANGE_HOME, making);
-        finish(core, making);
-        return;
-    }
+    subscription_made(subscription, ok, making->values, making->value_count);
+    making_free(core, making);
+}
+
+/* Ask home for the retained values. */
+static void
+collect(struct core *core, struct making *making)
+{
     struct letter *letter =
-        exchange_write(exchange, EXCHANGE_HOME, LETTER_COLLECT);
+        exchange_write(core->exchange, EXCHANGE_HOME, LETTER_COLLECT);
     if (letter == NULL) {
         making->failed = true;
-        finish(core, making);
         return;
     }
     letter->making = making;
     making->collecting = true;
+}
+
+static bool
+needs_values(const struct making *making)
+{
+    return making->wants_retained && !making->failed && !making->collected &&
+           !making->interest->failed;
+}
+
+/* Go on with what the session's makings wait for, and finish those at the front
+ * that are ready: SUBACKs are in the order of SUBSCRIBEs. Home is asked in that
+ * order too. A subscription has to begin to match when its values come, so that
+ * no message falls between; those before it are ready by then. */
+static void
+advance(struct session *session)
+{
+    struct core *core = session->core;
+    bool at_home = !exchange_is_other(core->exchange, EXCHANGE_HOME);
+    struct making_queue *makings = &session->remote->makings;
+    struct making *making;
+    TAILQ_FOREACH(making, makings, of_session)
+    {
+        if (!making->confirmed) {
+            break;
+        }
+        if (!at_home && needs_values(making) && !making->collecting) {
+            collect(core, making);
+        }
+    }
+    while ((making = TAILQ_FIRST(makings)) != NULL && making->confirmed) {
+        if (needs_values(making) && !at_home) {
+            return;
+        }
+        if (needs_values(making)) {
+            making->failed = !collect_at_home(core, EXCHANGE_HOME, making);
+        }
+        finish(core, making);
+    }
+    session_resume(session);
+}
+
+/* The interest is confirmed by all, or failed. */
+static void
+confirm(struct making *making)
+{
+    making->confirmed = true;
+    advance(making->session);
 }
 
 bool
@@ -327,7 +357,7 @@ interest_make(struct session *session, struct subscription *subscription,
     if (making->interest->owed > 0) {
         LIST_INSERT_HEAD(&making->interest->makings, making, of_interest);
     } else {
-        go_on(core, making);
+        confirm(making);
     }
     return true;
 }
@@ -352,7 +382,7 @@ interest_on_entered(
     while (!LIST_EMPTY(&interest->makings)) {
         struct making *making = LIST_FIRST(&interest->makings);
         LIST_REMOVE(making, of_interest);
-        go_on(core, making);
+        confirm(making);
     }
     if (interest->failed) {
         /* Who wants it again tries anew. */
@@ -381,7 +411,13 @@ interest_on_collected(struct core *core, struct making *making)
     for (size_t i = 0; i < making->value_count; i++) {
         making->values[i].block->pool = &core->pool;
     }
-    finish(core, making);
+    making->collecting = false;
+    making->collected = true;
+    if (making->session == NULL) {
+        making_free(core, making);
+    } else {
+        advance(making->session);
+    }
 }
 
 void
@@ -393,7 +429,9 @@ interest_cancel(struct session *session)
         leave_session(making);
         if (!making
                  ->collecting) { /* else it is freed when home sends it back */
-            LIST_REMOVE(making, of_interest);
+            if (!making->confirmed) {
+                LIST_REMOVE(making, of_interest);
+            }
             making_free(core, making);
         }
     }

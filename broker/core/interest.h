@@ -13,7 +13,8 @@
  * they can choose the least loaded (PROTOCOL.md section 5.1). That is reported
  * at the end of a turn in which it changed.
  *
- * A making is a SUBSCRIBE that waits for all that. Its session processes no
+ * A making is a SUBSCRIBE that waits for all that; they are answered in their
+ * order. Their session processes no
  * other frames than further SUBSCRIBEs meanwhile.
  */
 #ifndef BROKER_CORE_INTEREST_H
@@ -63,7 +64,8 @@ struct making {
     struct subscription *subscription;
     struct interest *interest; /* holds a reference */
     bool wants_retained;
-    bool collecting; /* the letter to home is out */
+    bool confirmed;             /* all know of the interest, or it failed */
+    bool collecting, collected; /* the letter to home is out, is back */
     /* Written by home: its retained values, oldest first. */
     struct retained_copy *values; /* each with a reference, mostly to a loan */
     size_t value_count;

@@ -39,7 +39,7 @@ struct conn {
     TAILQ_ENTRY(conn) in_ready;
     TAILQ_ENTRY(conn) in_starved;
     TAILQ_ENTRY(conn) in_dying;
-    struct server *server;
+    struct worker *worker;
     struct session *session;
     struct bufferevent *events;
     struct event *linger; /* in CONN_SHUT */
@@ -66,7 +66,7 @@ conn_end(struct conn *conn, const char *reason)
         conn->reason = reason;
     }
     bufferevent_disable(conn->events, EV_READ | EV_WRITE);
-    TAILQ_INSERT_TAIL(&conn->server->dying, conn, in_dying);
+    TAILQ_INSERT_TAIL(&conn->worker->dying, conn, in_dying);
 }
 
 static void
@@ -88,15 +88,16 @@ log_close(const struct conn *conn)
 static void
 conn_free(struct conn *conn)
 {
-    struct server *server = conn->server;
+    struct worker *worker = conn->worker;
     if (conn->is_ready) {
-        TAILQ_REMOVE(&server->ready, conn, in_ready);
+        TAILQ_REMOVE(&worker->ready, conn, in_ready);
     }
     if (conn->is_starved) {
-        TAILQ_REMOVE(&server->starved, conn, in_starved);
+        TAILQ_REMOVE(&worker->starved, conn, in_starved);
     }
-    TAILQ_REMOVE(&server->conns, conn, all);
-    server->conn_count--;
+    TAILQ_REMOVE(&worker->conns, conn, all);
+    worker->conn_count--;
+    server_conn_ended(worker->server, worker);
     log_close(conn);
     session_free(conn->session);
     bufferevent_free(conn->events);
@@ -107,24 +108,24 @@ conn_free(struct conn *conn)
 }
 
 void
-conn_reap(struct server *server)
+conn_reap(struct worker *worker)
 {
-    while (!TAILQ_EMPTY(&server->dying)) {
-        struct conn *conn = TAILQ_FIRST(&server->dying);
-        TAILQ_REMOVE(&server->dying, conn, in_dying);
+    while (!TAILQ_EMPTY(&worker->dying)) {
+        struct conn *conn = TAILQ_FIRST(&worker->dying);
+        TAILQ_REMOVE(&worker->dying, conn, in_dying);
         conn_free(conn);
     }
 }
 
 void
-conn_drop_all(struct server *server)
+conn_drop_all(struct worker *worker)
 {
     struct conn *conn;
-    TAILQ_FOREACH(conn, &server->conns, all)
+    TAILQ_FOREACH(conn, &worker->conns, all)
     {
         conn_end(conn, "the broker stopped");
     }
-    conn_reap(server);
+    conn_reap(worker);
 }
 
 static void
@@ -146,10 +147,10 @@ conn_shut_down(struct conn *conn)
             conn->at_end ? "both sides are done" : "closed by the broker");
         return;
     }
-    uint32_t ms = conn->server->options.close_linger_ms;
+    uint32_t ms = conn->worker->server->options.close_linger_ms;
     struct timeval linger = {
         .tv_sec = ms / 1000, .tv_usec = (long)(ms % 1000) * 1000};
-    conn->linger = evtimer_new(conn->server->base, linger_cb, conn);
+    conn->linger = evtimer_new(conn->worker->base, linger_cb, conn);
     if (conn->linger == NULL || event_add(conn->linger, &linger) != 0 ||
         bufferevent_enable(conn->events, EV_READ) != 0) {
         conn_end(conn, "closed by the broker");
@@ -164,7 +165,7 @@ conn_output_ready(void *owner)
     struct conn *conn = owner;
     if (!conn->is_ready && conn->state == CONN_OPEN) {
         conn->is_ready = true;
-        TAILQ_INSERT_TAIL(&conn->server->ready, conn, in_ready);
+        TAILQ_INSERT_TAIL(&conn->worker->ready, conn, in_ready);
     }
 }
 
@@ -293,10 +294,10 @@ conn_flush(struct conn *conn)
 }
 
 void
-conn_flush_ready(struct server *server)
+conn_flush_ready(struct worker *worker)
 {
     struct conn_list now = TAILQ_HEAD_INITIALIZER(now);
-    TAILQ_CONCAT(&now, &server->ready, in_ready);
+    TAILQ_CONCAT(&now, &worker->ready, in_ready);
     while (!TAILQ_EMPTY(&now)) {
         struct conn *conn = TAILQ_FIRST(&now);
         TAILQ_REMOVE(&now, conn, in_ready);
@@ -310,7 +311,7 @@ conn_write_cb(struct bufferevent *events, void *arg)
 {
     (void)events;
     struct conn *conn = arg;
-    server_now(conn->server);
+    worker_now(conn->worker);
     if (conn->state == CONN_OPEN) {
         conn_output_ready(conn);
     }
@@ -356,7 +357,7 @@ starve(struct conn *conn)
 {
     if (!conn->is_starved) {
         conn->is_starved = true;
-        TAILQ_INSERT_TAIL(&conn->server->starved, conn, in_starved);
+        TAILQ_INSERT_TAIL(&conn->worker->starved, conn, in_starved);
         bufferevent_disable(conn->events, EV_READ);
     }
 }
@@ -418,7 +419,7 @@ static void
 conn_read_cb(struct bufferevent *events, void *arg)
 {
     struct conn *conn = arg;
-    server_now(conn->server);
+    worker_now(conn->worker);
     switch (conn->state) {
     case CONN_OPEN:
         conn_read(conn);
@@ -434,10 +435,10 @@ conn_read_cb(struct bufferevent *events, void *arg)
 }
 
 void
-conn_feed_starved(struct server *server)
+conn_feed_starved(struct worker *worker)
 {
     struct conn_list now = TAILQ_HEAD_INITIALIZER(now);
-    TAILQ_CONCAT(&now, &server->starved, in_starved);
+    TAILQ_CONCAT(&now, &worker->starved, in_starved);
     while (!TAILQ_EMPTY(&now)) {
         struct conn *conn = TAILQ_FIRST(&now);
         TAILQ_REMOVE(&now, conn, in_starved);
@@ -456,7 +457,7 @@ conn_event_cb(struct bufferevent *events, short what, void *arg)
     (void)events;
     struct conn *conn = arg;
     int error = EVUTIL_SOCKET_ERROR();
-    server_now(conn->server);
+    worker_now(conn->worker);
     if ((what & BEV_EVENT_ERROR) != 0) {
         conn_end(conn, strerror(error));
         return;
@@ -478,7 +479,7 @@ conn_event_cb(struct bufferevent *events, short what, void *arg)
 
 static struct conn *
 conn_new(
-    struct server *server, evutil_socket_t fd, uint64_t id, const char *peer)
+    struct worker *worker, evutil_socket_t fd, uint64_t id, const char *peer)
 {
     size_t peer_bytes = strlen(peer) + 1;
     struct conn *conn = calloc(1, sizeof *conn + peer_bytes);
@@ -487,11 +488,11 @@ conn_new(
         return NULL;
     }
     memcpy(conn->peer, peer, peer_bytes);
-    conn->server = server;
+    conn->worker = worker;
     conn->fd = fd;
     conn->id = id;
     conn->events =
-        bufferevent_socket_new(server->base, fd, BEV_OPT_CLOSE_ON_FREE);
+        bufferevent_socket_new(worker->base, fd, BEV_OPT_CLOSE_ON_FREE);
     if (conn->events == NULL) {
         evutil_closesocket(fd);
         free(conn);
@@ -501,23 +502,23 @@ conn_new(
 }
 
 bool
-conn_open(struct server *server, evutil_socket_t fd, uint64_t id,
+conn_open(struct worker *worker, evutil_socket_t fd, uint64_t id,
     const char *peer, bool reject)
 {
     /* Everything that is ready goes out once a turn anyway. Fails on UNIX
      * sockets, which have no such delay. */
     int on = 1;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    struct conn *conn = conn_new(server, fd, id, peer);
+    struct conn *conn = conn_new(worker, fd, id, peer);
     if (conn == NULL) {
         return false;
     }
-    TAILQ_INSERT_TAIL(&server->conns, conn, all);
-    server->conn_count++;
-    conn->session = session_new(server->core, conn, id, conn->peer);
+    TAILQ_INSERT_TAIL(&worker->conns, conn, all);
+    worker->conn_count++;
+    conn->session = session_new(worker->core, conn, id, conn->peer);
     if (conn->session == NULL) {
-        TAILQ_REMOVE(&server->conns, conn, all);
-        server->conn_count--;
+        TAILQ_REMOVE(&worker->conns, conn, all);
+        worker->conn_count--;
         bufferevent_free(conn->events);
         free(conn);
         return false;
@@ -526,7 +527,7 @@ conn_open(struct server *server, evutil_socket_t fd, uint64_t id,
         conn->events, conn_read_cb, conn_write_cb, conn_event_cb, conn);
     if (bufferevent_enable(conn->events, EV_READ | EV_WRITE) != 0) {
         conn_end(conn, "the event loop refused it");
-        return false;
+        return true;
     }
     log_event(LOG_LEVEL_DEBUG, "conn-accept", "conn=%llu peer=%s",
         (unsigned long long)id, peer);

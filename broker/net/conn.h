@@ -16,7 +16,7 @@
  * connection is freed at the end of a turn only, so callbacks can never meet
  * one that is gone.
  *
- * Knows nothing of frames. Thread: that of its server.
+ * Knows nothing of frames. Thread: that of its worker.
  */
 #ifndef BROKER_NET_CONN_H
 #define BROKER_NET_CONN_H
@@ -28,28 +28,28 @@
 #include <event2/util.h>
 
 struct conn;
-struct server;
+struct worker;
 TAILQ_HEAD(conn_list, conn);
 
 /* Take over an accepted, non-blocking socket. `peer` is copied. False if memory
  * is out; the socket is closed then. With `reject` the peer is turned away
  * with TOO_MANY_CONNECTIONS. */
-bool conn_open(struct server *server, evutil_socket_t fd, uint64_t id,
+bool conn_open(struct worker *worker, evutil_socket_t fd, uint64_t id,
     const char *peer, bool reject);
 
 /* The session of this connection has output: hook of the core. */
 void conn_output_ready(void *owner);
 
-/* Send what every connection on the server's ready list has to send. */
-void conn_flush_ready(struct server *server);
+/* Send what every connection on the worker's ready list has to send. */
+void conn_flush_ready(struct worker *worker);
 
 /* Read again from connections for which there was no memory, if there is. */
-void conn_feed_starved(struct server *server);
+void conn_feed_starved(struct worker *worker);
 
 /* Free the connections that ended in this turn. */
-void conn_reap(struct server *server);
+void conn_reap(struct worker *worker);
 
 /* Drop all connections at once. */
-void conn_drop_all(struct server *server);
+void conn_drop_all(struct worker *worker);
 
 #endif

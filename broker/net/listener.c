@@ -166,9 +166,9 @@ start(struct server *server, const struct broker_address *address,
     }
     listener->server = server;
     listener->address = *address;
-    listener->retry = evtimer_new(server->base, resume_cb, listener);
-    listener->events = evconnlistener_new(server->base, accept_cb, listener,
-        LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC,
+    listener->retry = evtimer_new(server->workers[0].base, resume_cb, listener);
+    listener->events = evconnlistener_new(server->workers[0].base, accept_cb,
+        listener, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC,
         (int)server->options.backlog, fd);
     if (listener->events == NULL || listener->retry == NULL ||
         !read_back(listener, fd)) {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * The event loop; see server.h. After each round of callbacks the turn ends:
- * what became ready is sent, what became due is done, what ended is freed. */
+ * All workers together: starting, handing out connections, answering for the
+ * whole, stopping; see server.h. Runs in the main thread, which is home. */
 #include "server.h"
 
 #include "admin.h"
+#include "exchange.h"
 #include "log.h"
 #include "server_internal.h"
 
@@ -12,32 +13,14 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <sys/random.h>
 #include <unistd.h>
 
-/* How often to look whether there is memory again. */
-#define STARVED_RETRY_MS 10
 /* Peers that are turned away at the limit of connections hold a descriptor for
  * a moment; more of them at once are just closed. */
 #define REJECTS_MAX 64
 
-/* ---- time ---------------------------------------------------------------- */
-
-static uint64_t
-clock_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-uint64_t
-server_now(struct server *server)
-{
-    uint64_t ms = clock_ms();
-    core_set_now(server->core, ms);
-    return ms;
-}
+/* ---- stopping ------------------------------------------------------------ */
 
 static struct timeval
 milliseconds(uint64_t ms)
@@ -46,52 +29,14 @@ milliseconds(uint64_t ms)
         .tv_sec = (time_t)(ms / 1000), .tv_usec = (long)(ms % 1000) * 1000};
 }
 
+/* To all but home, which is the one that gives orders. */
 static void
-tick_cb(evutil_socket_t fd, short what, void *arg)
+order_others(struct server *server, unsigned orders)
 {
-    (void)fd;
-    (void)what;
-    struct server *server = arg;
-    server->tick_ms = UINT64_MAX; /* the end of the turn does the work */
-}
-
-/* Wake up at `due_ms`, unless that is planned already. A deadline that moved
- * away costs one idle wake-up, which is cheaper than moving the timer with
- * every message. */
-static void
-plan_tick(struct server *server, uint64_t now_ms, uint64_t due_ms)
-{
-    if (due_ms >= server->tick_ms) {
-        return;
-    }
-    struct timeval wait = milliseconds(due_ms > now_ms ? due_ms - now_ms : 0);
-    if (event_add(server->tick, &wait) == 0) {
-        server->tick_ms = due_ms;
+    for (uint32_t i = 1; i < server->worker_count; i++) {
+        mailbox_order(&server->workers[i].mailbox, orders);
     }
 }
-
-static void
-end_turn(struct server *server)
-{
-    uint64_t now_ms = server_now(server);
-    uint64_t due_ms = core_tick(server->core);
-    conn_flush_ready(server);
-    if (!TAILQ_EMPTY(&server->starved)) {
-        conn_feed_starved(server);
-        due_ms = core_tick(server->core);
-        if (!TAILQ_EMPTY(&server->starved) &&
-            due_ms > now_ms + STARVED_RETRY_MS) {
-            due_ms = now_ms + STARVED_RETRY_MS;
-        }
-    }
-    conn_reap(server);
-    plan_tick(server, now_ms, due_ms);
-    if (server->stopping && server->conn_count == 0) {
-        server->done = true;
-    }
-}
-
-/* ---- stopping ------------------------------------------------------------ */
 
 static void
 drain_end_cb(evutil_socket_t fd, short what, void *arg)
@@ -100,22 +45,51 @@ drain_end_cb(evutil_socket_t fd, short what, void *arg)
     (void)what;
     struct server *server = arg;
     log_event(LOG_LEVEL_WARNING, "stop-timeout", "connections=%llu",
-        (unsigned long long)server->conn_count);
-    conn_drop_all(server);
-    server->done = true;
+        (unsigned long long)atomic_load(&server->conn_count));
+    order_others(server, WORKER_DROP);
+    worker_drop_conns(&server->workers[0]);
 }
 
 static void
-stop(struct server *server, int signal_number)
+finish(struct server *server)
 {
-    log_event(LOG_LEVEL_INFO, "stopping", "signal=%d connections=%llu",
-        signal_number, (unsigned long long)server->conn_count);
+    order_others(server, WORKER_FINISH);
+    server->workers[0].done = true;
+}
+
+static void
+stop(struct server *server)
+{
     server->stopping = true;
     listener_close_all(server);
-    core_shut_down(server->core, server->options.retry_after_ms);
+    order_others(server, WORKER_SHUT_DOWN);
+    core_shut_down(server->workers[0].core, server->options.retry_after_ms);
     struct timeval wait = milliseconds(server->options.drain_timeout_ms);
     if (event_add(server->drain_end, &wait) != 0) {
-        server->done = true;
+        drain_end_cb(-1, 0, server);
+    }
+}
+
+void
+server_turn_ended(struct server *server, struct worker *worker)
+{
+    if (worker != &server->workers[0]) {
+        return;
+    }
+    if (atomic_load(&server->failed) && !server->stopping) {
+        stop(server);
+    }
+    if (server->stopping && atomic_load(&server->conn_count) == 0) {
+        finish(server);
+    }
+}
+
+void
+server_fail(struct server *server)
+{
+    atomic_store(&server->failed, true);
+    if (server->workers[0].has_mailbox) {
+        mailbox_order(&server->workers[0].mailbox, 0);
     }
 }
 
@@ -133,17 +107,13 @@ signal_cb(evutil_socket_t number, short what, void *arg)
         log_event(LOG_LEVEL_WARNING, "stopped", "reason=\"second signal\"");
         _exit(EXIT_FAILURE);
     }
-    server_now(server);
-    stop(server, (int)number);
+    log_event(LOG_LEVEL_INFO, "stopping", "signal=%d connections=%llu",
+        (int)number, (unsigned long long)atomic_load(&server->conn_count));
+    worker_now(&server->workers[0]);
+    stop(server);
 }
 
 /* ---- hooks of the core --------------------------------------------------- */
-
-static void
-output_ready(void *owner)
-{
-    conn_output_ready(owner);
-}
 
 static void
 log_hook(void *arg, enum core_event event, const struct session *session,
@@ -183,11 +153,29 @@ log_hook(void *arg, enum core_event event, const struct session *session,
     }
 }
 
+/* Of the system, because libevent's generator belongs to one thread. */
 static void
 random_hook(void *arg, uint8_t *dst, size_t len)
 {
     (void)arg;
-    evutil_secure_rng_get_bytes(dst, len);
+    while (len > 0) {
+        ssize_t n = getrandom(dst, len, 0);
+        if (n > 0) {
+            dst += n;
+            len -= (size_t)n;
+        } else if (errno != EINTR) {
+            log_event(LOG_LEVEL_ERROR, "no-random-bytes", "reason=\"%s\"",
+                strerror(errno));
+            abort(); /* ids that can be guessed are no ids */
+        }
+    }
+}
+
+static void
+post_hook(void *arg, uint32_t worker, struct mailbag *bags)
+{
+    struct worker *from = arg;
+    worker_post(&from->server->workers[worker], bags);
 }
 
 static void
@@ -201,51 +189,152 @@ libevent_log_cb(int severity, const char *message)
         log_quote(text, sizeof text, message, strlen(message)));
 }
 
+/* ---- answers about the whole --------------------------------------------- */
+
+void
+server_park(struct server *server)
+{
+    struct parking *parking = &server->parking;
+    pthread_mutex_lock(&parking->mutex);
+    parking->parked++;
+    pthread_cond_broadcast(&parking->changed);
+    while (parking->wanted) {
+        pthread_cond_wait(&parking->changed, &parking->mutex);
+    }
+    parking->parked--;
+    pthread_cond_broadcast(&parking->changed);
+    pthread_mutex_unlock(&parking->mutex);
+}
+
+/* Let all others stand still between two turns. */
+static void
+park_others(struct server *server)
+{
+    struct parking *parking = &server->parking;
+    pthread_mutex_lock(&parking->mutex);
+    parking->wanted = true;
+    pthread_mutex_unlock(&parking->mutex);
+    order_others(server, WORKER_PARK);
+    pthread_mutex_lock(&parking->mutex);
+    while (parking->parked < server->worker_count - 1) {
+        pthread_cond_wait(&parking->changed, &parking->mutex);
+    }
+    pthread_mutex_unlock(&parking->mutex);
+}
+
+static void
+let_go(struct server *server)
+{
+    struct parking *parking = &server->parking;
+    pthread_mutex_lock(&parking->mutex);
+    parking->wanted = false;
+    pthread_cond_broadcast(&parking->changed);
+    /* Who has not gone on yet must not be counted by the next question. */
+    while (parking->parked > 0) {
+        pthread_cond_wait(&parking->changed, &parking->mutex);
+    }
+    pthread_mutex_unlock(&parking->mutex);
+}
+
+/* Asked of home only. */
+static enum broker_status
+answer_hook(void *arg, const struct core *core, struct broker_bytes topic,
+    struct broker_bytes payload, struct buffer *reply)
+{
+    (void)core;
+    struct worker *home = arg;
+    struct server *server = home->server;
+    const struct core *cores[EXCHANGE_WORKERS_MAX];
+    for (uint32_t i = 0; i < server->worker_count; i++) {
+        cores[i] = server->workers[i].core;
+    }
+    if (server->worker_count > 1) {
+        park_others(server);
+    }
+    enum broker_status status =
+        admin_answer(cores, server->worker_count, topic, payload, reply);
+    if (server->worker_count > 1) {
+        let_go(server);
+    }
+    return status;
+}
+
 /* ---- connections --------------------------------------------------------- */
+
+static struct worker *
+least_loaded(struct server *server)
+{
+    struct worker *best = &server->workers[0];
+    for (uint32_t i = 1; i < server->worker_count; i++) {
+        struct worker *worker = &server->workers[i];
+        if (atomic_load(&worker->load) < atomic_load(&best->load)) {
+            best = worker;
+        }
+    }
+    return best;
+}
+
+/* False if memory is out. */
+static bool
+hand_over(struct worker *worker, evutil_socket_t fd, uint64_t id,
+    const char *peer, bool reject)
+{
+    size_t peer_bytes = strlen(peer) + 1;
+    struct arrival *arrival = malloc(sizeof *arrival + peer_bytes);
+    if (arrival == NULL) {
+        return false;
+    }
+    *arrival = (struct arrival){.id = id, .fd = fd, .reject = reject};
+    memcpy(arrival->peer, peer, peer_bytes);
+    mailbox_put_arrival(&worker->mailbox, arrival);
+    return true;
+}
 
 void
 server_accepted(struct server *server, evutil_socket_t fd, const char *peer)
 {
     uint64_t limit = server->options.max_connections;
-    if (server->conn_count >= limit + REJECTS_MAX) {
+    uint64_t count = atomic_load(&server->conn_count);
+    if (count >= limit + REJECTS_MAX) {
         evutil_closesocket(fd);
         return;
     }
-    server_now(server);
-    bool reject = server->conn_count >= limit;
-    if (!conn_open(server, fd, ++server->conn_id, peer, reject)) {
+    bool reject = count >= limit;
+    struct worker *worker = least_loaded(server);
+    uint64_t id = ++server->conn_id;
+    atomic_fetch_add(&server->conn_count, 1);
+    atomic_fetch_add(&worker->load, 1);
+    if (worker == &server->workers[0]) {
+        worker_accept(worker, fd, id, peer, reject);
+    } else if (!hand_over(worker, fd, id, peer, reject)) {
+        evutil_closesocket(fd);
+        server_conn_ended(server, worker);
         log_event(LOG_LEVEL_ERROR, "conn-refused",
             "peer=%s reason=\"out of memory\"", peer);
     }
 }
 
-/* ---- life ---------------------------------------------------------------- */
-
-static struct event_base *
-base_new(void)
+void
+server_conn_ended(struct server *server, struct worker *worker)
 {
-    struct event_config *config = event_config_new();
-    struct event_base *base = NULL;
-    if (config != NULL &&
-        event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) == 0) {
-        base = event_base_new_with_config(config);
+    atomic_fetch_sub(&worker->load, 1);
+    if (atomic_fetch_sub(&server->conn_count, 1) == 1 &&
+        worker != &server->workers[0]) {
+        mailbox_order(&server->workers[0].mailbox, 0); /* may be the end */
     }
-    if (config != NULL) {
-        event_config_free(config);
-    }
-    return base;
 }
+
+/* ---- life ---------------------------------------------------------------- */
 
 static bool
 make_events(struct server *server)
 {
     static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
-    server->tick = evtimer_new(server->base, tick_cb, server);
-    server->drain_end = evtimer_new(server->base, drain_end_cb, server);
-    bool ok = server->tick != NULL && server->drain_end != NULL;
+    struct event_base *base = server->workers[0].base;
+    server->drain_end = evtimer_new(base, drain_end_cb, server);
+    bool ok = server->drain_end != NULL;
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
-        server->signals[i] =
-            evsignal_new(server->base, numbers[i], signal_cb, server);
+        server->signals[i] = evsignal_new(base, numbers[i], signal_cb, server);
         ok = ok && server->signals[i] != NULL &&
              event_add(server->signals[i], NULL) == 0;
     }
@@ -264,12 +353,35 @@ listen_everywhere(struct server *server)
     return server->addresses != NULL;
 }
 
-static void
-event_free_if(struct event *event)
+/* Workers that were begun are counted, so that they are ended. */
+static bool
+make_workers(struct server *server)
 {
-    if (event != NULL) {
-        event_free(event);
+    uint32_t count = server->options.threads;
+    uint8_t boot[BROKER_SESSION_BYTES];
+    random_hook(NULL, boot, sizeof boot);
+    server->workers = calloc(count, sizeof *server->workers);
+    if (server->workers == NULL) {
+        return false;
     }
+    for (uint32_t i = 0; i < count; i++) {
+        struct core_options options = server->options.core;
+        options.worker = i;
+        options.workers = count;
+        options.shared_bytes = &server->shared_bytes;
+        options.boot = boot;
+        struct core_hooks hooks = {.output_ready = conn_output_ready,
+            .log = log_hook,
+            .answer = answer_hook,
+            .random = random_hook,
+            .post = post_hook,
+            .arg = &server->workers[i]};
+        server->worker_count++;
+        if (!worker_init(&server->workers[i], server, i, &options, &hooks)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 struct server *
@@ -284,19 +396,14 @@ server_new(const struct server_options *options)
         return NULL;
     }
     server->options = *options;
-    server->tick_ms = UINT64_MAX;
     LIST_INIT(&server->listeners);
-    TAILQ_INIT(&server->conns);
-    TAILQ_INIT(&server->ready);
-    TAILQ_INIT(&server->starved);
-    TAILQ_INIT(&server->dying);
-    struct core_hooks hooks = {.output_ready = output_ready,
-        .log = log_hook,
-        .answer = admin_answer,
-        .random = random_hook};
-    server->core = core_new(&options->core, &hooks, clock_ms());
-    server->base = base_new();
-    if (server->core == NULL || server->base == NULL || !make_events(server)) {
+    pthread_mutex_init(&server->parking.mutex, NULL);
+    pthread_cond_init(&server->parking.changed, NULL);
+    if (!make_workers(server)) {
+        server_free(server);
+        return NULL;
+    }
+    if (!make_events(server)) {
         log_event(
             LOG_LEVEL_ERROR, "start-failed", "reason=\"%s\"", strerror(errno));
         server_free(server);
@@ -309,6 +416,31 @@ server_new(const struct server_options *options)
     return server;
 }
 
+static void
+event_free_if(struct event *event)
+{
+    if (event != NULL) {
+        event_free(event);
+    }
+}
+
+/* The threads have ended: what they still have to say to each other. */
+static void
+settle(struct server *server)
+{
+    bool quiet = server->worker_count < 2;
+    while (!quiet) {
+        quiet = true;
+        for (uint32_t i = 0; i < server->worker_count; i++) {
+            struct worker *worker = &server->workers[i];
+            if (worker->core != NULL && worker->has_mailbox) {
+                core_post_mail(worker->core);
+                quiet = !worker_read_mail(worker) && quiet;
+            }
+        }
+    }
+}
+
 void
 server_free(struct server *server)
 {
@@ -316,19 +448,21 @@ server_free(struct server *server)
         return;
     }
     listener_close_all(server);
-    if (server->core != NULL) {
-        conn_drop_all(server);
+    for (uint32_t i = 0; i < server->worker_count; i++) {
+        worker_drop_conns(&server->workers[i]);
     }
-    core_free(server->core);
-    event_free_if(server->tick);
+    settle(server);
     event_free_if(server->drain_end);
     for (size_t i = 0; i < sizeof server->signals / sizeof server->signals[0];
          i++) {
         event_free_if(server->signals[i]);
     }
-    if (server->base != NULL) {
-        event_base_free(server->base);
+    for (uint32_t i = 0; i < server->worker_count; i++) {
+        worker_fini(&server->workers[i]);
     }
+    free(server->workers);
+    pthread_mutex_destroy(&server->parking.mutex);
+    pthread_cond_destroy(&server->parking.changed);
     free(server->addresses);
     free(server);
 }
@@ -339,20 +473,61 @@ server_addresses(const struct server *server)
     return server->addresses;
 }
 
+/* ---- running ------------------------------------------------------------- */
+
+static void *
+thread_main(void *arg)
+{
+    worker_run(arg);
+    return NULL;
+}
+
+/* Signals come to the main thread, whose loop watches for them. */
+static bool
+start_threads(struct server *server)
+{
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    bool ok = true;
+    for (uint32_t i = 1; ok && i < server->worker_count; i++) {
+        struct worker *worker = &server->workers[i];
+        int error = pthread_create(&worker->thread, NULL, thread_main, worker);
+        worker->has_thread = ok = error == 0;
+        if (!ok) {
+            log_event(LOG_LEVEL_ERROR, "start-failed",
+                "thread=%u reason=\"%s\" hint=\"use fewer threads\"", i,
+                strerror(error));
+        }
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return ok;
+}
+
+static void
+join_threads(struct server *server)
+{
+    for (uint32_t i = 1; i < server->worker_count; i++) {
+        struct worker *worker = &server->workers[i];
+        if (worker->has_thread) {
+            pthread_join(worker->thread, NULL);
+            worker->has_thread = false;
+        }
+    }
+}
+
 int
 server_run(struct server *server)
 {
-    while (!server->done) {
-        int flags = EVLOOP_ONCE;
-        if (!TAILQ_EMPTY(&server->ready)) {
-            flags |= EVLOOP_NONBLOCK; /* there is more to send right now */
-        }
-        if (event_base_loop(server->base, flags) < 0) {
-            log_event(LOG_LEVEL_ERROR, "loop-failed", "reason=\"%s\"",
-                strerror(errno));
-            return EXIT_FAILURE;
-        }
-        end_turn(server);
+    bool ok = start_threads(server);
+    if (ok) {
+        worker_run(&server->workers[0]);
+    }
+    order_others(server, WORKER_FINISH);
+    join_threads(server);
+    if (!ok || atomic_load(&server->failed)) {
+        return EXIT_FAILURE;
     }
     log_event(LOG_LEVEL_INFO, "stopped", "reason=\"signal\"");
     return EXIT_SUCCESS;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The daemon's event loop: listeners, connections, signals, time. One thread.
+ * The daemon: listeners, signals, and worker threads that have the connections.
+ * The functions here are for the main thread.
  */
 #ifndef BROKER_NET_SERVER_H
 #define BROKER_NET_SERVER_H
@@ -15,6 +16,7 @@ struct server_options {
     struct core_options core;
     const struct broker_address *addresses; /* used by server_new only */
     size_t address_count;
+    uint32_t threads; /* at least 1, at most 64 */
     uint32_t backlog;
     uint32_t unix_mode;
     uint32_t max_connections;

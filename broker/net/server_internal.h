@@ -4,37 +4,49 @@
 #ifndef BROKER_NET_SERVER_INTERNAL_H
 #define BROKER_NET_SERVER_INTERNAL_H
 
-#include "conn.h"
 #include "listener.h"
 #include "server.h"
+#include "worker.h"
 
 #include <event2/event.h>
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 struct server {
     struct server_options options;
-    struct event_base *base;
-    struct core *core;
+    struct worker *workers; /* the first is home, in the main thread */
+    uint32_t worker_count;
     struct listener_list listeners;
-    struct conn_list conns;
-    struct conn_list ready;   /* have output to send in this turn */
-    struct conn_list starved; /* wait for memory to read into */
-    struct conn_list dying;   /* ended in this turn */
-    struct event *tick;
     struct event *drain_end;
     struct event *signals[3];
-    uint64_t tick_ms; /* when `tick` is due, or UINT64_MAX */
-    uint64_t conn_count;
     uint64_t conn_id;
     bool stopping;
-    bool done;
     char *addresses;
+    _Atomic uint64_t shared_bytes; /* memory in use by all cores */
+    _Atomic uint64_t conn_count;   /* accepted and not yet ended */
+    _Atomic bool failed;
+    struct parking {
+        pthread_mutex_t mutex;
+        pthread_cond_t changed;
+        uint32_t parked;
+        bool wanted;
+    } parking;
 };
 
-/* Milliseconds of the monotonic clock, told to the core as well. */
-uint64_t server_now(struct server *server);
-
-/* A connection was accepted. */
+/* A connection was accepted. Home. */
 void server_accepted(
     struct server *server, evutil_socket_t fd, const char *peer);
+/* A connection of this worker is gone. Its thread. */
+void server_conn_ended(struct server *server, struct worker *worker);
+
+/* The worker's turn ended. Its thread. */
+void server_turn_ended(struct server *server, struct worker *worker);
+
+/* Wait, between two turns, until home has read what it wants to know. */
+void server_park(struct server *server);
+
+/* A worker cannot go on: stop all. Any thread. */
+void server_fail(struct server *server);
 
 #endif
