@@ -216,7 +216,6 @@ core_post_mail(struct core *core)
         return;
     }
     interest_write_leaving(core);
-    interest_write_loads(core);
     claim_write_leaving(core);
     wait_write_unreported(core);
     if (exchange->shed_wanted) {
@@ -225,6 +224,15 @@ core_post_mail(struct core *core)
     return_loans(core);
     for (uint32_t worker = exchange->workers; worker-- > 0;) {
         post_to(core, worker); /* home last */
+    }
+}
+
+void
+core_post_loads(struct core *core)
+{
+    if (core->exchange != NULL) {
+        interest_write_loads(core);
+        core_post_mail(core);
     }
 }
 

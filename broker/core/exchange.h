@@ -18,9 +18,11 @@
  *   connection's input stays where it is.
  *
  * Mail is gathered during a turn of the loop and posted at its end, to home
- * last; a worker's mail is one queue in the order of posting. So what a worker
- * learned before it posted something is known wherever that arrives after its
- * cause was posted. The rules above need no more than that.
+ * last, and before anything is sent to a client; a worker's mail is one queue in
+ * the order of posting, and is read before any input that came after it. So
+ * cause comes before effect: whatever a client does because of something that it
+ * was told meets workers that know of it. The rules above need no more than
+ * that.
  *
  * Bounded: a worker whose runs the others are slow to process does not read
  * from its connections (CREDIT). Other letters are answers to something, of

@@ -12,10 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A message for a queue group whose last member has just gone is sent on to
- * another worker at most so often. */
-#define HOPS_MAX 4
-
 /* ---- sending ------------------------------------------------------------- */
 
 /* The letter before is of the same run, and this slice continues it. */
@@ -108,7 +104,6 @@ forward_to(struct core *core, uint32_t worker, const struct forward *forward)
         .messages = slice->messages,
         .wait = forward->run->wait,
         .index = forward->index,
-        .origin = (uint8_t)exchange->self,
         .plain = forward->plain};
     if (!exchange_has_room(exchange) ||
         !fill_picks(&run, forward, worker, pick_count)) {
@@ -179,50 +174,9 @@ pick_at(const struct letter_run *letter, uint32_t i)
     return letter->pick_count == 1 ? letter->pick : letter->picks[i];
 }
 
-/* No member here any more: perhaps another worker has one. */
-static bool
-send_on(struct core *core, const struct letter_run *letter, struct wait *wait,
-    const struct interest *interest)
-{
-    struct broker_bytes filter = {interest->text, interest->filter_bytes};
-    struct broker_bytes name = {
-        interest->text + interest->filter_bytes, interest->group_bytes};
-    struct group *group = index_find_group(&core->index, filter, name);
-    struct group_remote *remote =
-        group == NULL ? NULL : LIST_FIRST(&group->remotes);
-    while (remote != NULL && remote->members == 0) {
-        remote = LIST_NEXT(remote, of_group);
-    }
-    if (remote == NULL || letter->hops >= HOPS_MAX) {
-        return false;
-    }
-    struct exchange *exchange = core->exchange;
-    struct block *loan = exchange_lend(exchange, remote->worker, letter->block);
-    struct letter *on =
-        loan == NULL ? NULL
-                     : exchange_write(exchange, remote->worker, LETTER_RUN);
-    if (on == NULL) {
-        return false;
-    }
-    on->run = (struct letter_run){.block = loan,
-        .data = letter->data,
-        .bytes = letter->bytes,
-        .messages = letter->messages,
-        .wait = wait,
-        .pick = remote->interest,
-        .pick_count = 1,
-        .origin = (uint8_t)exchange->self,
-        .hops = (uint8_t)(letter->hops + 1)};
-    exchange->outboxes[remote->worker].last->run_bytes +=
-        exchange_run_cost(letter->bytes);
-    remote->sent += letter->messages;
-    if (wait != NULL) {
-        wait->missing++;
-    }
-    return true;
-}
-
-/* The groups here that the run is for; those without members are sent on. */
+/* The groups here that the run is for. Where the last member has gone meanwhile
+ * the run goes the way of what was queued for it: sending it on to another
+ * worker would let newer messages overtake it. */
 static uint32_t
 groups_of(struct core *core, uint32_t from, const struct letter_run *letter,
     struct wait *wait, struct group **groups)
@@ -234,8 +188,8 @@ groups_of(struct core *core, uint32_t from, const struct letter_run *letter,
         interest_touch(core, interest);
         if (interest->group != NULL) {
             groups[count++] = interest->group;
-        } else if (!send_on(core, letter, wait, interest)) {
-            core->totals.no_match_messages += letter->messages;
+        } else {
+            core->totals.dropped_messages += letter->messages;
             if (wait != NULL) {
                 wait_refused(wait, 0, letter->messages, 1);
             }
@@ -291,8 +245,8 @@ forward_on_run(
     }
     struct wait *wait = NULL;
     if (letter->wait != NULL && groups != NULL) {
-        wait = wait_new_for(
-            letter->origin, letter->wait, letter->index, letter->messages);
+        wait =
+            wait_new_for(from, letter->wait, letter->index, letter->messages);
     }
     bool ok = groups != NULL && (letter->wait == NULL || wait != NULL);
     if (ok) {

@@ -238,16 +238,6 @@ index_join_remote(struct index *index, struct broker_bytes filter,
     return remote;
 }
 
-struct group *
-index_find_group(const struct index *index, struct broker_bytes filter,
-    struct broker_bytes group)
-{
-    struct topic_node *node =
-        topic_tree_find(&index->tree, filter.data, filter.len);
-    return node == NULL || node->value == NULL ? NULL
-                                               : find_group(node->value, group);
-}
-
 void
 index_leave_remote(struct index *index, struct group_remote *remote)
 {

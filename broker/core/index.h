@@ -51,9 +51,6 @@ void index_remove_worker(
 struct group_remote *index_join_remote(struct index *index,
     struct broker_bytes filter, struct broker_bytes group, uint32_t worker,
     struct interest *interest);
-/* The queue group of that name, or NULL. */
-struct group *index_find_group(const struct index *index,
-    struct broker_bytes filter, struct broker_bytes group);
 void index_leave_remote(struct index *index, struct group_remote *remote);
 
 /* Call for each filter that matches the topic. */

@@ -32,7 +32,7 @@ struct wait;
 enum letter_kind {
     /* forward.c: messages. */
     LETTER_RUN,    /* a run of frames for the receiver's subscriptions */
-    LETTER_RESULT, /* what became of (a part of) a run; to its origin */
+    LETTER_RESULT, /* what became of (a part of) a run; to its sender */
     LETTER_RETAIN, /* to home: a message to be retained and routed */
     /* interest.c: subscriptions. The interest's filter may be read. */
     LETTER_INTEREST,    /* the sender wants this filter */
@@ -65,7 +65,7 @@ struct letter {
             struct block *block; /* a loan; one reference of it */
             const uint8_t *data; /* within what the loan keeps alive */
             size_t bytes;
-            struct wait *wait; /* of the origin; NULL: nobody waits */
+            struct wait *wait; /* of the sender; NULL: nobody waits */
             union {
                 struct interest *pick;   /* pick_count 1 */
                 struct interest **picks; /* more; on the heap, the letter's */
@@ -73,8 +73,6 @@ struct letter {
             uint32_t messages;
             uint32_t index; /* of the first message in the wait */
             uint32_t pick_count;
-            uint8_t origin; /* whose wait it is */
-            uint8_t hops;
             bool plain;   /* for the plain subscriptions */
             bool request; /* LETTER_RETAIN: has a REPLY_TO */
         } run;

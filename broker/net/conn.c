@@ -401,6 +401,7 @@ conn_read(struct conn *conn)
             break;
         }
         budget -= len;
+        worker_look_for_mail(conn->worker);
         session_received(conn->session, len);
     }
     if (drained) {

@@ -11,6 +11,7 @@
 #define BROKER_NET_MAILBOX_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -30,8 +31,8 @@ struct mailbox {
     int wake; /* eventfd(2) */
     struct mailbag *bags, *last_bag;
     struct arrival *arrivals, *last_arrival;
-    unsigned orders; /* bits, of the owner's choosing */
-    bool woken;      /* since it was emptied last */
+    unsigned orders;    /* bits, of the owner's choosing */
+    _Atomic bool woken; /* since it was emptied last */
 };
 
 /* What was in it; the caller owns it all. */
@@ -49,6 +50,13 @@ void mailbox_fini(struct mailbox *mailbox);
 void mailbox_put_bags(struct mailbox *mailbox, struct mailbag *bags);
 void mailbox_put_arrival(struct mailbox *mailbox, struct arrival *arrival);
 void mailbox_order(struct mailbox *mailbox, unsigned orders);
+
+/* The owner: is there something? */
+static inline bool
+mailbox_has_mail(const struct mailbox *mailbox)
+{
+    return atomic_load_explicit(&mailbox->woken, memory_order_acquire);
+}
 
 /* The owner: take everything, in the order of putting. */
 struct mail mailbox_take(struct mailbox *mailbox);

@@ -248,12 +248,14 @@ answer_hook(void *arg, const struct core *core, struct broker_bytes topic,
     for (uint32_t i = 0; i < server->worker_count; i++) {
         cores[i] = server->workers[i].core;
     }
-    if (server->worker_count > 1) {
+    /* At the very end there are no threads any more, but still questions. */
+    bool others_run = server->worker_count > 1 && server->workers[1].has_thread;
+    if (others_run) {
         park_others(server);
     }
     enum broker_status status =
         admin_answer(cores, server->worker_count, topic, payload, reply);
-    if (server->worker_count > 1) {
+    if (others_run) {
         let_go(server);
     }
     return status;

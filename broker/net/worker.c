@@ -73,6 +73,7 @@ end_turn(struct worker *worker)
     uint64_t now_ms = worker_now(worker);
     uint64_t due_ms = core_tick(worker->core);
     bool starves = !core_read_mail(worker->core);
+    core_post_mail(worker->core);
     conn_flush_ready(worker);
     if (!TAILQ_EMPTY(&worker->starved)) {
         conn_feed_starved(worker);
@@ -83,7 +84,7 @@ end_turn(struct worker *worker)
         due_ms = earlier(due_ms, now_ms + STARVED_RETRY_MS);
     }
     conn_reap(worker);
-    core_post_mail(worker->core);
+    core_post_loads(worker->core);
     plan_tick(worker, now_ms, due_ms);
     server_turn_ended(worker->server, worker);
 }
@@ -160,6 +161,14 @@ worker_read_mail(struct worker *worker)
     }
     obey(worker, mail.orders);
     return mail.bags != NULL || mail.arrivals != NULL || mail.orders != 0;
+}
+
+void
+worker_look_for_mail(struct worker *worker)
+{
+    if (worker->mail != NULL && mailbox_has_mail(&worker->mailbox)) {
+        (void)worker_read_mail(worker);
+    }
 }
 
 static void

@@ -71,6 +71,10 @@ void worker_run(struct worker *worker);
 /* Deal with what is in the mailbox. True if there was something. */
 bool worker_read_mail(struct worker *worker);
 
+/* After input was received and before it is processed: mail that was posted
+ * before the peer sent it comes first (core/exchange.h). */
+void worker_look_for_mail(struct worker *worker);
+
 /* A connection was accepted for this worker, by its own thread. */
 void worker_accept(
     struct worker *worker, int fd, uint64_t id, const char *peer, bool reject);

@@ -65,7 +65,10 @@ class Broker:
         command = [os.environ["BROKERD"]]
         for address in listen:
             command += ["--listen", address]
-        for name, value in {**self.DEFAULTS, **options}.items():
+        defaults = dict(self.DEFAULTS)
+        if os.environ.get("BROKER_TEST_THREADS"):
+            defaults["threads"] = os.environ["BROKER_TEST_THREADS"]
+        for name, value in {**defaults, **options}.items():
             command.append("--%s=%s" % (name, value))
         self.log_file = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
