@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What this process may use: memory of the machine and of its control groups,
- * CPUs and files. The only part of the configuration that asks the system; what it
- * finds is judged in resolve.c.
+ * What this process may use: memory of the machine and of its control
+ * groups, CPUs and files. The only part of the configuration that asks the
+ * system; what it finds is judged in resolve.c.
  *
  * A limit may stand at any level of the group's path, so all of them are read
  * up to the root. In a container the path may name a group that is not visible

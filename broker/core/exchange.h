@@ -18,10 +18,10 @@
  *   connection's input stays where it is.
  *
  * Mail is gathered during a turn of the loop and posted at its end, to home
- * last, and before anything is sent to a client; a worker's mail is one queue in
- * the order of posting, and is read before any input that came after it. So
- * cause comes before effect: whatever a client does because of something that it
- * was told meets workers that know of it. The rules above need no more than
+ * last, and before anything is sent to a client; a worker's mail is one queue
+ * in the order of posting, and is read before any input that came after it. So
+ * cause comes before effect: whatever a client does because of something that
+ * it was told meets workers that know of it. The rules above need no more than
  * that.
  *
  * Bounded: a worker whose runs the others are slow to process does not read

@@ -77,8 +77,9 @@ void wait_append(struct session *session, uint32_t first_id, uint32_t count,
 /* Results for other workers that there was no memory to write. */
 void wait_write_unreported(struct core *core);
 
-/* The session ends: its waits are nobody's. What is known up to the first whose
- * outcome is not is said, unless the session is aborted; the rest is dropped. */
+/* The session ends: its waits are nobody's. What is known up to the first
+ * whose outcome is not is said, unless the session is aborted; the rest is
+ * dropped. */
 void wait_abandon(struct session *session);
 
 /* Must answers be held? */

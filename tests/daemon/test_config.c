@@ -442,19 +442,21 @@ Test(config, endless_errors_end)
 struct auto_case {
     struct config_machine machine;
     uint64_t max_memory_bytes;
-    uint32_t max_connections;
+    uint32_t max_connections, threads;
 };
 
 Test(config, auto_comes_from_the_machine)
 {
     static const struct auto_case cases[] = {
-        {{.memory_bytes = 0, .max_files = 1024}, CONFIG_GIB, 960},
-        {{.memory_bytes = 1, .max_files = 65}, 64 * CONFIG_MIB, 1},
+        {{.memory_bytes = 0, .max_files = 1024}, CONFIG_GIB, 960, 1},
+        {{.memory_bytes = 1, .max_files = 65, .cpus = 1}, 64 * CONFIG_MIB, 1,
+            1},
         {{.memory_bytes = 3 * CONFIG_GIB + 3 * CONFIG_MIB,
-             .max_files = 1000063},
-            1537 * CONFIG_MIB, 999999},
-        {{.memory_bytes = UINT64_MAX, .max_files = UINT64_MAX}, CONFIG_TIB,
-            1000000},
+             .max_files = 1000063,
+             .cpus = 4},
+            1537 * CONFIG_MIB, 999999, 4},
+        {{.memory_bytes = UINT64_MAX, .max_files = UINT64_MAX, .cpus = 200},
+            CONFIG_TIB, 1000000, 16},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -463,6 +465,7 @@ Test(config, auto_comes_from_the_machine)
         cr_assert(run.ok, "%s", run.errors);
         cr_expect_eq(run.config.max_memory_bytes, cases[i].max_memory_bytes);
         cr_expect_eq(run.config.max_connections, cases[i].max_connections);
+        cr_expect_eq(run.config.threads, cases[i].threads);
         cr_expect_str_eq(run.config.listen[0].path, "/run/brokerd.sock");
         done(&run);
     }
