@@ -31,6 +31,7 @@ static const struct command *const command_table[] = {
     &cmd_reply,
     &cmd_ping,
     &cmd_stats,
+    &cmd_bench,
     &cmd_explain,
     &cmd_help,
 };

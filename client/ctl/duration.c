@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Durations and counts; see duration.h. Decimals are read digit by digit, not
- * through floating point, so that "0.1s" is exactly 100 ms.
+ * Durations, counts and sizes; see duration.h. Decimals are read digit by
+ * digit, not through floating point, so that "0.1s" is exactly 100 ms.
  */
 #include "duration.h"
 
@@ -16,7 +16,7 @@
 
 struct unit {
     const char *name;
-    uint64_t ns;
+    uint64_t size; /* nanoseconds, or bytes */
 };
 
 static const struct unit units[] = {
@@ -27,6 +27,12 @@ static const struct unit units[] = {
     {"h", UINT64_C(3600) * NS_PER_S},
 };
 
+static const struct unit size_units[] = {
+    {"", 1},
+    {"KiB", UINT64_C(1) << 10},
+    {"MiB", UINT64_C(1) << 20},
+};
+
 static bool
 is_digit(char c)
 {
@@ -34,11 +40,11 @@ is_digit(char c)
 }
 
 static const struct unit *
-unit_find(const char *name)
+unit_find(const struct unit *list, size_t count, const char *name)
 {
-    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-        if (strcmp(units[i].name, name) == 0) {
-            return &units[i];
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(list[i].name, name) == 0) {
+            return &list[i];
         }
     }
     return NULL;
@@ -86,16 +92,16 @@ duration_parse(const char *text, uint64_t *out_ns, const char **why)
         }
         (void)digits_read(&at);
     }
-    unit = unit_find(at);
+    unit = unit_find(units, sizeof units / sizeof units[0], at);
     if (unit == NULL) {
         return false;
     }
-    if (whole > DURATION_MAX_NS / unit->ns) {
+    if (whole > DURATION_MAX_NS / unit->size) {
         *why = "the longest duration is one year (8760h)";
         return false;
     }
-    ns = whole * unit->ns;
-    scale = unit->ns;
+    ns = whole * unit->size;
+    scale = unit->size;
     for (fraction++; fraction < at; fraction++) {
         scale /= 10;
         ns += scale * (uint64_t)(*fraction - '0');
@@ -152,5 +158,29 @@ count_parse(const char *text, uint64_t min, uint64_t *out, const char **why)
         return false;
     }
     *out = value;
+    return true;
+}
+
+bool
+size_parse(const char *text, uint64_t *out, const char **why)
+{
+    const char *at = text;
+    const struct unit *unit;
+    uint64_t whole;
+
+    *why = "write a number of bytes, such as 128, 4KiB or 1MiB";
+    if (!is_digit(*at)) {
+        return false;
+    }
+    whole = digits_read(&at);
+    unit = unit_find(size_units, sizeof size_units / sizeof size_units[0], at);
+    if (unit == NULL) {
+        return false;
+    }
+    if (whole > (UINT64_MAX - 1) / unit->size) {
+        *why = "the number is too large";
+        return false;
+    }
+    *out = whole * unit->size;
     return true;
 }

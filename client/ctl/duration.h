@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Durations and counts as text: "250ms", "1.5s", "1000". Pure: text in, number
- * or a sentence about what is wrong out.
+ * Durations, counts and sizes as text: "250ms", "1.5s", "1000", "4KiB". Pure:
+ * text in, number or a sentence about what is wrong out.
  */
 #ifndef BROKERCTL_DURATION_H
 #define BROKERCTL_DURATION_H
@@ -29,5 +29,9 @@ uint32_t duration_to_ms(uint64_t duration_ns);
  * *why. */
 bool count_parse(
     const char *text, uint64_t min, uint64_t *out, const char **why);
+
+/* Read a number of bytes: decimal, with KiB or MiB behind it or nothing. True
+ * and *out, or false and *why. */
+bool size_parse(const char *text, uint64_t *out, const char **why);
 
 #endif

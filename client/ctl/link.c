@@ -163,20 +163,36 @@ state_cb(struct broker_client *client,
     }
 }
 
-static void
-error_cb(struct broker_client *client, const struct broker_client_error *error,
-    void *user)
+/* Count one more thing to say; false: enough was said. */
+static bool
+may_say(struct link *link)
 {
-    struct link *link = user;
+    return link->said++ < link->said_max || link->said_max == 0;
+}
+
+static void
+say_error(const struct broker_client_error *error)
+{
     char text[LINK_TEXT_MAX];
 
-    (void)client;
     (void)link_text(error->status, error->text, text, sizeof text);
     if (error->topic.len > 0) {
         say("%.*s: %s", (int)error->topic.len, (const char *)error->topic.data,
             text);
     } else {
         say("%s", text);
+    }
+}
+
+static void
+error_cb(struct broker_client *client, const struct broker_client_error *error,
+    void *user)
+{
+    struct link *link = user;
+
+    (void)client;
+    if (may_say(link)) {
+        say_error(error);
     }
     if (link->errors++ == 0) {
         link->error = error->status;
@@ -203,10 +219,11 @@ notice_cb(struct broker_client *client,
     const struct broker_client_notice *notice, void *user)
 {
     (void)client;
-    (void)user;
-    say("notice of the broker: %s", notice->text[0] != '\0'
-                                        ? notice->text
-                                        : broker_status_text(notice->code));
+    if (may_say(user)) {
+        say("notice of the broker: %s", notice->text[0] != '\0'
+                                            ? notice->text
+                                            : broker_status_text(notice->code));
+    }
 }
 
 /* ---- life ---------------------------------------------------------------- */
@@ -254,6 +271,9 @@ make_client(struct link *link, const struct invocation *invocation,
     options.connect_timeout_ms = timeout_ms_of(wanted->timeout_ns);
     options.connect_attempts = 1;
     options.reconnect = wanted->reconnect;
+    if (wanted->buffer_bytes != 0) {
+        options.buffer_bytes = wanted->buffer_bytes;
+    }
     options.on_state = state_cb;
     options.on_error = error_cb;
     options.on_gap = gap_cb;
@@ -294,6 +314,7 @@ link_open(struct link *link, const struct invocation *invocation,
         .verbose = invocation->common->verbose,
         .on_gap = options->on_gap,
         .user = options->user,
+        .said_max = options->said_max,
     };
     code = make_client(link, invocation, options);
     if (code == CTL_EXIT_OK) {

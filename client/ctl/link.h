@@ -29,6 +29,7 @@ struct link {
     uint64_t lost_ns; /* since when the connection is gone; 0: it is there */
     uint64_t errors;  /* refusals that no callback of a command was told of */
     enum broker_status error; /* the first of them */
+    uint64_t said, said_max;  /* errors and notices */
     bool subscription_ended;  /* one was refused after a reconnect */
     broker_client_gap_fn *on_gap;
     void *user;
@@ -39,6 +40,10 @@ struct link_options {
     bool reconnect;               /* after it was lost */
     broker_client_gap_fn *on_gap; /* or NULL: gaps are said and forgotten */
     void *user;                   /* for on_gap */
+    size_t buffer_bytes; /* held for the broker at most; 0: as the library
+                            likes */
+    uint64_t said_max;   /* errors and notices that are said, the others are
+                            only counted; 0: all */
 };
 
 /* Connect. CTL_EXIT_OK: link->client is connected, and link_close() or

@@ -169,6 +169,9 @@ set_value(struct parser *parser, const struct match *match, const char *value)
     case OPTION_COUNT:
         ok = count_parse(value, 1, field, &why);
         break;
+    case OPTION_SIZE:
+        ok = size_parse(value, field, &why);
+        break;
     case OPTION_DURATION:
         ok = duration_parse(value, field, &why);
         break;

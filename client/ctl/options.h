@@ -22,6 +22,7 @@ enum option_type {
     OPTION_TEXT,     /* const char *: points into argv */
     OPTION_LIST,     /* struct text_list: one more with each use */
     OPTION_COUNT,    /* uint64_t: at least 1 */
+    OPTION_SIZE,     /* uint64_t: bytes */
     OPTION_DURATION, /* uint64_t: nanoseconds */
     OPTION_CHOICE,   /* int: the value of the word that was chosen */
     OPTION_REST,     /* char **: this and everything behind it, as execvp

@@ -22,7 +22,7 @@ DEADLINE = float(os.environ.get("BROKER_TEST_DEADLINE", "60"))
 
 # The exit codes of the manual page.
 OK, FAILED, GAP, TIMEOUT, NO_SUBSCRIBERS, QUEUE_REFUSED = range(6)
-COMMAND, UNBALANCED = 6, 7
+COMMAND, UNBALANCED, UNACCOUNTED = 6, 7, 8
 USAGE, DATA, NO_INPUT, UNAVAILABLE, OUTPUT = 64, 65, 66, 69, 74
 
 # Options of a broker whose queues overflow soon.

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Durations and counts of the command line.
+ * Durations, counts and sizes of the command line.
  */
 #include <criterion/criterion.h>
 
 #include <stdint.h>
+#include <string.h>
 
 #include "duration.h"
 
@@ -105,4 +106,43 @@ Test(count, limits)
     cr_assert_not(count_parse("+1", 0, &n, &why));
     cr_assert_not(count_parse("18446744073709551616", 0, &n, &why));
     cr_assert_eq(n, 0);
+}
+
+static void
+expect_no_size(const char *text, const char *expected_why)
+{
+    const char *why = NULL;
+    uint64_t n = 12345;
+
+    cr_assert_not(size_parse(text, &n, &why), "%s was taken", text);
+    cr_assert_not_null(strstr(why, expected_why), "%s: %s", text, why);
+    cr_assert_eq(n, 12345);
+}
+
+Test(size, units)
+{
+    const char *why = NULL;
+    uint64_t n = 1;
+
+    cr_assert(size_parse("0", &n, &why));
+    cr_assert_eq(n, 0);
+    cr_assert(size_parse("128", &n, &why));
+    cr_assert_eq(n, 128);
+    cr_assert(size_parse("4KiB", &n, &why));
+    cr_assert_eq(n, 4096);
+    cr_assert(size_parse("3MiB", &n, &why));
+    cr_assert_eq(n, 3145728);
+}
+
+Test(size, nonsense_is_refused)
+{
+    static const char *const nonsense[] = {
+        "", "x", "-1", "+1", "1k", "1KB", "1 KiB", "KiB", "1.5KiB", "0x10"};
+
+    for (size_t i = 0; i < sizeof nonsense / sizeof nonsense[0]; i++) {
+        expect_no_size(nonsense[i], "such as 128, 4KiB or 1MiB");
+    }
+    expect_no_size("18446744073709551616", "too large");
+    expect_no_size("18446744073709551615KiB", "too large");
+    expect_no_size("17592186044416MiB", "too large");
 }

@@ -7,7 +7,8 @@ import unittest
 import harness
 
 MANUAL = os.environ["BROKERCTL_MANUAL"]
-COMMANDS = ["pub", "sub", "req", "reply", "ping", "stats", "explain", "help"]
+COMMANDS = ["pub", "sub", "req", "reply", "ping", "stats", "bench", "explain",
+            "help"]
 
 
 def plain(text):
@@ -45,7 +46,7 @@ class Manual(harness.CtlTest):
         common = self.help_options("help")
         self.assertEqual(self.manual_options("DESCRIPTION"), common)
         self.assertEqual(len(common), 4)
-        for command in COMMANDS[:6]:
+        for command in COMMANDS[:7]:
             with self.subTest(command=command):
                 own = self.help_options("help", command) - common
                 self.assertTrue(own)
@@ -71,8 +72,9 @@ class Manual(harness.CtlTest):
             [int(code) for code, _ in program],
             [harness.OK, harness.FAILED, harness.GAP, harness.TIMEOUT,
              harness.NO_SUBSCRIBERS, harness.QUEUE_REFUSED, harness.COMMAND,
-             harness.UNBALANCED, harness.USAGE, harness.DATA,
-             harness.NO_INPUT, harness.UNAVAILABLE, harness.OUTPUT])
+             harness.UNBALANCED, harness.UNACCOUNTED, harness.USAGE,
+             harness.DATA, harness.NO_INPUT, harness.UNAVAILABLE,
+             harness.OUTPUT])
 
     def test_format_letters(self):
         manual = re.findall(r"^\.It Li %(.)\n", self.sections["FORMATS"],

@@ -18,6 +18,7 @@ struct settings {
     const char *text;
     struct text_list list;
     uint64_t count;
+    uint64_t size;
     uint64_t wait_ns;
     int color;
     char **rest;
@@ -39,6 +40,7 @@ static const struct option_spec specs[] = {
         NULL},
     {"count", 'n', OPTION_COUNT, "N", "", offsetof(struct settings, count),
         NULL},
+    {"size", 0, OPTION_SIZE, "SIZE", "", offsetof(struct settings, size), NULL},
     {"wait", 'w', OPTION_DURATION, "DURATION", "",
         offsetof(struct settings, wait_ns), NULL},
     {"color", 0, OPTION_CHOICE, "COLOR", "", offsetof(struct settings, color),
@@ -170,9 +172,10 @@ Test(options, an_empty_value)
     cr_assert_str_eq(settings.text, "");
 }
 
-Test(options, durations_and_choices)
+Test(options, sizes_durations_and_choices)
 {
-    cr_assert(parse("--wait 1.5s --color green"));
+    cr_assert(parse("--size 2KiB --wait 1.5s --color green"));
+    cr_assert_eq(settings.size, 2048);
     cr_assert_eq(settings.wait_ns, UINT64_C(1500000000));
     cr_assert_eq(settings.color, GREEN);
 }
@@ -218,6 +221,7 @@ Test(options, refusals_say_what_is_right)
     expect_refusal("--count 0", "--count cannot be \"0\"");
     expect_refusal("--count many", "whole number");
     expect_refusal("--wait 5", "250ms");
+    expect_refusal("--size 5KB", "4KiB");
     expect_refusal("--color blue", "choose red or green");
     expect_refusal("--rest", "--rest needs a value");
     expect_refusal("--rest=ls", "without =");
