@@ -83,6 +83,10 @@ end_turn(struct worker *worker)
     if (starves) {
         due_ms = earlier(due_ms, now_ms + STARVED_RETRY_MS);
     }
+    if (worker->drops) {
+        worker->drops = false;
+        worker_drop_conns(worker);
+    }
     conn_reap(worker);
     core_post_loads(worker->core);
     plan_tick(worker, now_ms, due_ms);
@@ -143,7 +147,7 @@ obey(struct worker *worker, unsigned orders)
         core_shut_down(worker->core, worker->server->options.retry_after_ms);
     }
     if ((orders & WORKER_DROP) != 0) {
-        worker_drop_conns(worker);
+        worker->drops = true; /* at the end of the turn: one may be in use */
     }
     if ((orders & WORKER_FINISH) != 0) {
         worker->done = true;

@@ -46,7 +46,8 @@ struct worker {
     uint64_t tick_ms;   /* when `tick` is due, or UINT64_MAX */
     uint64_t conn_count;
     uint32_t number;
-    bool done; /* leave the loop */
+    bool done;  /* leave the loop */
+    bool drops; /* all connections, at the end of the turn */
     bool failed;
     bool has_thread;
     bool has_mailbox;
