@@ -7,8 +7,10 @@
  * One thread, raw sockets, frames built before. The window bounds what is on
  * its way between a publisher and its slowest subscriber, so that no broker
  * has a reason to drop; at the end every message must have arrived, once. */
+#include "fair.h"
 #include "measure.h"
 #include "options.h"
+#include "result.h"
 #include "rig.h"
 #include "sock.h"
 
@@ -21,40 +23,6 @@
 
 #define WRITE_BYTES_MAX (256u * 1024u)
 #define WAIT_MS         1
-
-/* The counters at one moment. */
-struct reading {
-    uint64_t time_ns;
-    uint64_t cpu_ns;
-    uint64_t delivered;
-    uint64_t acknowledged;
-    uint64_t sent;
-};
-
-static struct reading
-read_now(const struct rig *rig)
-{
-    return (struct reading){.time_ns = now_ns(),
-        .cpu_ns = process_cpu_ns(rig->options->broker_pid),
-        .delivered = rig_delivered(rig),
-        .acknowledged = rig_acknowledged(rig),
-        .sent = rig_sent(rig)};
-}
-
-static void
-print_result(const struct rig *rig, struct reading from, struct reading to,
-    const char *more)
-{
-    printf("{\"ok\": true, \"wall_s\": %.6f, \"cpu_s\": %.6f, "
-           "\"delivered\": %llu, \"acknowledged\": %llu, \"sent\": %llu, "
-           "\"delivery_bytes\": %zu, \"delivered_in_all\": %llu%s}\n",
-        (double)(to.time_ns - from.time_ns) / 1e9,
-        (double)(to.cpu_ns - from.cpu_ns) / 1e9,
-        (unsigned long long)(to.delivered - from.delivered),
-        (unsigned long long)(to.acknowledged - from.acknowledged),
-        (unsigned long long)(to.sent - from.sent), rig->expected.frame_bytes,
-        (unsigned long long)rig_delivered(rig), more);
-}
 
 /* ---- as much as goes through --------------------------------------------- */
 
@@ -98,11 +66,11 @@ static void
 load_stream(struct rig *rig)
 {
     stream_for(rig, rig->options->warmup_ns);
-    struct reading from = read_now(rig);
+    struct reading from = reading_now(rig);
     stream_for(rig, rig->options->measure_ns);
-    struct reading to = read_now(rig);
+    struct reading to = reading_now(rig);
     rig_drain(rig);
-    print_result(rig, from, to, "");
+    result_print(rig, from, to, "");
 }
 
 /* ---- single messages at a rate ------------------------------------------- */
@@ -132,24 +100,14 @@ load_paced(struct rig *rig)
 {
     size_t turn = 0;
     pace_for(rig, rig->options->warmup_ns, &turn);
-    struct reading from = read_now(rig);
+    struct reading from = reading_now(rig);
     pace_for(rig, rig->options->measure_ns, &turn);
-    struct reading to = read_now(rig);
+    struct reading to = reading_now(rig);
     rig_drain(rig);
-    print_result(rig, from, to, "");
+    result_print(rig, from, to, "");
 }
 
 /* ---- one message at a time ----------------------------------------------- */
-
-#define SAMPLES_MAX (4u * 1024u * 1024u)
-
-static int
-compare_samples(const void *a, const void *b)
-{
-    uint32_t x = *(const uint32_t *)a;
-    uint32_t y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
 
 /* Send one message and wait until it is there; how long that took. */
 static uint64_t
@@ -176,38 +134,33 @@ round_trip(struct rig *rig)
     return now_ns() - start;
 }
 
-static size_t
-round_trips_for(struct rig *rig, uint64_t duration_ns, uint32_t *samples)
+static void
+round_trips_for(struct rig *rig, uint64_t duration_ns, struct samples *samples)
 {
-    size_t count = 0;
     uint64_t end = now_ns() + duration_ns;
-    while (now_ns() < end && count < SAMPLES_MAX) {
-        uint64_t ns = round_trip(rig);
-        samples[count++] = ns < UINT32_MAX ? (uint32_t)ns : UINT32_MAX;
+    while (now_ns() < end) {
+        samples_add(samples, round_trip(rig));
     }
-    return count;
 }
 
 static void
 load_round_trip(struct rig *rig)
 {
-    uint32_t *samples = allocate(SAMPLES_MAX * sizeof(*samples));
+    struct samples samples = {0};
     char more[160];
-    round_trips_for(rig, rig->options->warmup_ns, samples);
-    struct reading from = read_now(rig);
-    size_t count = round_trips_for(rig, rig->options->measure_ns, samples);
-    struct reading to = read_now(rig);
-    if (count == 0) {
-        give_up("no time for a single round trip");
-    }
+    round_trips_for(rig, rig->options->warmup_ns, &samples);
+    samples.count = 0;
+    struct reading from = reading_now(rig);
+    round_trips_for(rig, rig->options->measure_ns, &samples);
+    struct reading to = reading_now(rig);
     rig_drain(rig);
-    qsort(samples, count, sizeof(*samples), compare_samples);
+    samples_sort(&samples);
     snprintf(more, sizeof(more),
         ", \"p50_us\": %.3f, \"p99_us\": %.3f, \"max_us\": %.3f",
-        samples[count / 2] / 1e3, samples[count - 1 - count / 100] / 1e3,
-        samples[count - 1] / 1e3);
-    print_result(rig, from, to, more);
-    free(samples);
+        samples_us(&samples, 500), samples_us(&samples, 990),
+        samples_us(&samples, 1000));
+    result_print(rig, from, to, more);
+    samples_fini(&samples);
 }
 
 /* ---- connections that do nothing ----------------------------------------- */
@@ -285,6 +238,9 @@ main(int argc, char **argv)
         break;
     case LOAD_ROUND_TRIP:
         load_round_trip(&rig);
+        break;
+    case LOAD_FAIR:
+        load_fair(&rig);
         break;
     default:
         load_stream(&rig);

@@ -60,6 +60,24 @@ process_resident_bytes(pid_t pid)
     return (uint64_t)kib * 1024;
 }
 
+uint64_t
+process_waited_ns(pid_t pid)
+{
+    char path[64];
+    unsigned long long ran = 0;
+    unsigned long long waited = 0;
+    snprintf(path, sizeof(path), "/proc/%ld/schedstat", (long)pid);
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        return 0;
+    }
+    if (fscanf(file, "%llu %llu", &ran, &waited) != 2) {
+        waited = 0;
+    }
+    fclose(file);
+    return waited;
+}
+
 void
 give_up(const char *format, ...)
 {

@@ -15,7 +15,7 @@ static const char usage_text[] =
     "  --protocol NAME    brokerd, relay, nats, redis or mqtt\n"
     "  --port N           on 127.0.0.1\n"
     "  --pid N            process whose CPU time and memory are read\n"
-    "  --load NAME        stream, paced, roundtrip or idle\n"
+    "  --load NAME        stream, paced, roundtrip, idle or fair\n"
     "  --pattern NAME     pairs, fanout, spread or group\n"
     "  --publishers N     more than one with --pattern pairs only\n"
     "  --subscribers N    pairs: as many as publishers\n"
@@ -27,7 +27,8 @@ static const char usage_text[] =
     "  --window BYTES     on the way, for all publishers together\n"
     "  --warmup SECONDS   idle: wait before the first look at memory\n"
     "  --seconds SECONDS  idle: wait before the second\n"
-    "  --rate N           paced: messages a second in all\n"
+    "  --rate N           paced: messages a second in all; fair: of the first\n"
+    "                     pair, the others send as much as goes through\n"
     "  --spin             never sleep: for a core of its own\n"
     "Prints one line of JSON. Exit status 1: it says what went wrong.\n";
 
@@ -77,7 +78,7 @@ choice(const char *text, const char *const *names, unsigned count)
 }
 
 static const char *const load_names[] = {
-    "stream", "paced", "roundtrip", "idle"};
+    "stream", "paced", "roundtrip", "idle", "fair"};
 static const char *const pattern_names[] = {
     "pairs", "fanout", "spread", "group"};
 static const char *const filter_names[] = {"exact", "wild"};
@@ -118,7 +119,7 @@ take_option(struct options *options, int option)
         options->broker_pid = (pid_t)number(optarg, INT32_MAX);
         break;
     case 'l':
-        options->load = choice(optarg, load_names, 4);
+        options->load = choice(optarg, load_names, 5);
         break;
     case 'a':
         options->pattern = choice(optarg, pattern_names, 4);
@@ -178,7 +179,8 @@ check_options(const struct options *options)
         (pairs && options->load != LOAD_IDLE &&
             options->publishers != options->subscribers) ||
         (options->pattern == PATTERN_SPREAD &&
-            options->topics < options->subscribers)) {
+            options->topics < options->subscribers) ||
+        (options->load == LOAD_FAIR && (!pairs || options->publishers < 2))) {
         fputs("bench_load: these numbers do not fit the pattern\n", stderr);
         usage();
     }

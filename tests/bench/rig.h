@@ -14,7 +14,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum load { LOAD_STREAM, LOAD_PACED, LOAD_ROUND_TRIP, LOAD_IDLE };
+enum load { LOAD_STREAM, LOAD_PACED, LOAD_ROUND_TRIP, LOAD_IDLE, LOAD_FAIR };
 
 enum pattern {
     PATTERN_PAIRS,  /* publisher i, topic i, subscriber i */
@@ -39,7 +39,7 @@ struct options {
     uint64_t window_bytes; /* on the way, for all publishers together */
     uint64_t warmup_ns;
     uint64_t measure_ns;
-    uint64_t rate; /* messages a second, LOAD_PACED */
+    uint64_t rate; /* messages a second: LOAD_PACED, LOAD_FAIR */
     bool spin;     /* never sleep */
 };
 
