@@ -12,7 +12,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -47,14 +46,12 @@ def child_setup(cores):
 
 
 class Candidate:
-    """One program. `command` and `ready` are what differs."""
+    """One program. `command` and `wait_ready` are what differs."""
     name = ""
     protocol = ""
     package = ""    # of Debian; "" for what is built here
     program = ""
     is_peer = True
-    # None: that of the load. Smaller for who would take minutes to drain it.
-    window_bytes = None
 
     def __init__(self, programs):
         self.programs = programs
@@ -137,6 +134,12 @@ class Ours(Candidate):
 class Brokerd(Ours):
     name = protocol = program = "brokerd"
 
+    def has_threads(self):
+        """Does this brokerd know worker threads?"""
+        said = subprocess.run([self.path(), "--help"], capture_output=True,
+                              text=True, timeout=READY_S, check=False)
+        return "--threads" in said.stdout
+
     def command(self, port, folder, flags):
         return [self.path(), "--config", "/dev/null",
                 "--listen", "tcp://127.0.0.1:0", *flags]
@@ -178,9 +181,6 @@ class Mosquitto(Candidate):
     name = package = program = "mosquitto"
     protocol = "mqtt"
     version_flags = ("-h",)
-    # At a hundredth of the others' rate, 8 MiB for each of 100 subscribers
-    # would be a minute's work.
-    window_bytes = 256 * 1024
 
     def command(self, port, folder, flags):
         config = Path(folder) / "mosquitto.conf"
@@ -190,21 +190,3 @@ class Mosquitto(Candidate):
 
 
 CANDIDATES = (Brokerd, Relay, Nats, Redis, Mosquitto)
-
-
-def as_root(command):
-    return command if os.geteuid() == 0 else ["sudo", *command]
-
-
-def install(packages):
-    """Install Debian packages, without questions."""
-    command = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y",
-               "-o", "DPkg::Lock::Timeout=300", "install",
-               "--no-install-recommends", *packages]
-    done = subprocess.run(as_root(command), stdin=subprocess.DEVNULL,
-                          stdout=sys.stderr, check=False)
-    if done.returncode != 0:
-        subprocess.run(as_root(["apt-get", "-q", "update"]), check=True,
-                       stdin=subprocess.DEVNULL, stdout=sys.stderr)
-        subprocess.run(as_root(command), stdin=subprocess.DEVNULL,
-                       stdout=sys.stderr, check=True)

@@ -5,6 +5,7 @@ The one place where a row of the report is defined. Knows nothing of how a
 broker is started or a report is written.
 """
 from dataclasses import dataclass, field
+from typing import Optional
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -22,14 +23,20 @@ class Target:
 
     against   "peer" (the best of them), one candidate's name, "row:KEY" (the
               same figure of brokerd in another row) or "" (a fixed value)
-    factor    times that; with "" the value itself
+    factor    times that; with "" the value itself; None: there is no target,
+              but the ratio is worth knowing
     at_least  the figure or ratio should not be below it; else not above it
     """
     against: str
-    factor: float
+    factor: Optional[float]
     at_least: bool
 
+    def met(self, value):
+        return value >= self.factor if self.at_least else value <= self.factor
+
     def text(self):
+        if self.factor is None:
+            return "–"
         word = "≥" if self.at_least else "≤"
         against = {"peer": "the best peer", RELAY: "the relay", "": ""}.get(
             self.against, self.against)
@@ -60,6 +67,8 @@ FIGURES = {
     "per_cpu_second": lambda r: r["delivered"] / r["cpu_s"],
     "acknowledged_per_cpu_second": lambda r: r["acknowledged"] / r["cpu_s"],
     "cpu_us_per_message": lambda r: 1e6 * r["cpu_s"] / r["delivered"],
+    "cpu_ns_per_message": lambda r: 1e9 * r["cpu_s"] / r["delivered"],
+    "busy_percent": lambda r: 100 * r["cpu_s"] / r["wall_s"],
     "per_second": lambda r: r["delivered"] / r["wall_s"],
     "p99_ratio": lambda r: r["p99_us"] / r["quiet_p99_us"],
     "quiet_p50_us": lambda r: r["quiet_p50_us"],
@@ -78,6 +87,10 @@ def at_most(factor, against=""):
     return Target(against, factor, False)
 
 
+def compared_with(against):
+    return Target(against, None, False)
+
+
 def per_cpu_second(*targets):
     return (Figure("per_cpu_second", "deliveries per CPU second", True,
                    targets),)
@@ -93,6 +106,13 @@ class Row:
     candidates: tuple = ALL
     smoke: dict = field(default_factory=dict)
     brokerd_flags: tuple = ()
+    core_case: str = ""  # bench_core's, without a broker, in place of a load
+    threads: int = 0     # brokerd's, on all cores; 0: one thread on one core
+    # With several threads one load generator may not be enough: these of the
+    # args are divided among as many as there are cores to spare.
+    shared: tuple = ()
+    # Bytes, for a candidate that would take minutes to drain the usual window.
+    windows: dict = field(default_factory=dict)
     shows_wall: bool = True  # messages per second of wall time mean something
     # For the picture: a shorter title, and the bar's name where rows with
     # the same short title share a panel.
@@ -119,6 +139,44 @@ def route(filters, subscriptions, label, *targets):
         bar=label)
 
 
+def core(filters, subscriptions, label, *targets):
+    """The same without sockets: what is left is the core."""
+    return Row(
+        f"core-{filters}-{label}",
+        f"the core alone: {subscriptions:,} subscriptions, {filters} "
+        "filters, random topics",
+        (Figure("cpu_ns_per_message", "CPU ns per publish", False, targets),),
+        {"topics": subscriptions}, candidates=(BROKERD,),
+        smoke={"topics": min(subscriptions, 20000)},
+        core_case=f"route-{filters}", shows_wall=False,
+        short=f"the same in the core alone, {filters} filters", bar=label)
+
+
+def threads(kind, count, title, args, shared):
+    """Against one thread; there is no target, it depends on the cores."""
+    first = f"row:threads-{kind}-1"
+    more = (compared_with(first),) if count > 1 else ()
+    return Row(
+        f"threads-{kind}-{count}",
+        f"brokerd --threads {count}, {title}",
+        (Figure("per_second", "deliveries per second", True, more),
+         Figure("cpu_ns_per_message", "CPU ns per delivery", False, more)),
+        args, candidates=(BROKERD,), threads=count, shared=shared,
+        shows_wall=False, short=f"brokerd with N threads, {title}",
+        bar=str(count))
+
+
+def pairs_threads(count):
+    return threads("pairs", count, "8 publishers, 8 subscribers, 128 B",
+                   {"publishers": 8, "subscribers": 8},
+                   ("publishers", "subscribers"))
+
+
+def fanout_threads(count):
+    return threads("fanout", count, "100 subscribers for each publisher, "
+                   "128 B", {"pattern": "fanout", "subscribers": 100}, ())
+
+
 ROWS = (
     one_to_one("16B", 16, "1 publisher, 1 subscriber, 16 B",
                at_least(15, "peer"), at_least(0.85, RELAY)),
@@ -131,7 +189,9 @@ ROWS = (
     Row("fanout", "1 publisher, 100 subscribers, 128 B",
         per_cpu_second(at_least(9, "peer"), at_least(1, RELAY)),
         {"pattern": "fanout", "subscribers": 100},
-        smoke={"subscribers": 20}),
+        # At a hundredth of the others' rate, 8 MiB for each subscriber would
+        # be a minute's work.
+        windows={"mosquitto": 256 * KIB}, smoke={"subscribers": 20}),
     Row("pairs", "50 publishers, 50 topics, 50 subscribers, 128 B",
         per_cpu_second(at_least(8, "peer")),
         {"publishers": 50, "subscribers": 50},
@@ -183,9 +243,17 @@ ROWS = (
     route("exact", 100, "100"),
     route("exact", 10000, "10k"),
     route("exact", 1000000, "1M", at_most(3, "row:route-exact-100")),
+    core("exact", 100, "100"),
+    core("exact", 10000, "10k"),
+    core("exact", 1000000, "1M", compared_with("row:core-exact-100")),
     route("wild", 100, "100"),
     route("wild", 10000, "10k"),
     route("wild", 1000000, "1M", at_most(3, "row:route-wild-100")),
+    core("wild", 100, "100"),
+    core("wild", 10000, "10k"),
+    core("wild", 1000000, "1M", compared_with("row:core-wild-100")),
+    pairs_threads(1), pairs_threads(2), pairs_threads(4),
+    fanout_threads(1), fanout_threads(2), fanout_threads(4),
 )
 
 

@@ -22,9 +22,9 @@ uint64_t process_cpu_ns(pid_t pid);
 /* Resident memory of process `pid`, in bytes. Gives up like the above. */
 uint64_t process_resident_bytes(pid_t pid);
 
-/* How long process `pid` could have run but waited for a core (its first thread,
- * since it started): what other programs on the machine took from it. 0 where
- * the kernel does not say. */
+/* How long process `pid` could have run but waited for a core (its first
+ * thread, since it started): what other programs on the machine took from it.
+ * 0 where the kernel does not say. */
 uint64_t process_waited_ns(pid_t pid);
 
 /* Print {"ok": false, "error": TEXT} and exit with status 1. This program does

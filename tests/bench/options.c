@@ -20,6 +20,8 @@ static const char usage_text[] =
     "  --publishers N     more than one with --pattern pairs only\n"
     "  --subscribers N    pairs: as many as publishers\n"
     "  --topics N         spread: topic t goes to subscriber t modulo N\n"
+    "  --first N          number of the first topic, for several loads at "
+    "once\n"
     "  --random           spread: topics at random, not in turn\n"
     "  --filters NAME     exact or wild\n"
     "  --payload BYTES\n"
@@ -92,6 +94,7 @@ static const struct option long_options[] = {
     {"publishers", required_argument, NULL, 'P'},
     {"subscribers", required_argument, NULL, 'S'},
     {"topics", required_argument, NULL, 'T'},
+    {"first", required_argument, NULL, 'F'},
     {"random", no_argument, NULL, 'r'},
     {"filters", required_argument, NULL, 'f'},
     {"payload", required_argument, NULL, 'b'},
@@ -132,6 +135,9 @@ take_option(struct options *options, int option)
         break;
     case 'T':
         options->topics = (unsigned)number(optarg, TOPICS_MAX);
+        break;
+    case 'F':
+        options->first = (unsigned)number(optarg, TOPICS_MAX / 2);
         break;
     case 'r':
         options->random = true;

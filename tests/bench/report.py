@@ -9,6 +9,11 @@ from statistics import median
 import loads
 
 
+# Beside the figures of a row.
+WALL = loads.Figure("per_second", "", True)
+BUSY = loads.Figure("busy_percent", "", True)
+
+
 def number(value):
     """Three digits that count: 12.3 M, 456 k, 7.89."""
     if value is None:
@@ -91,6 +96,14 @@ class Results:
             return None, ""
         return self.ratio(figure, ours, (row, name)), name
 
+    def waited_percent(self, key):
+        """How much of the time a program waited for a core: (median of the
+        cells, worst of them)."""
+        shares = [100 * cell["result"][key] / cell["result"]["wall_s"]
+                  for cell in self.data["cells"]
+                  if cell["result"].get("ok") and key in cell["result"]]
+        return (median(shares), max(shares)) if shares else (0, 0)
+
     def failures(self):
         return [cell for cell in self.data["cells"]
                 if not cell["result"].get("ok")]
@@ -99,8 +112,18 @@ class Results:
 def verdict(value, target):
     if value is None:
         return "not measured"
-    met = value >= target.factor if target.at_least else value <= target.factor
-    return "met" if met else "**not met**"
+    if target.factor is None:
+        return ""
+    return "met" if target.met(value) else "**not met**"
+
+
+def measured_text(results, row, figure, target):
+    """(the value or ratio with what it is against, whether it is met)."""
+    value, against = results.measured(row, figure, target)
+    shown = "–" if value is None else three_digits(value)
+    if value is not None and target.against:
+        shown += f" × {against}"
+    return shown, verdict(value, target)
 
 
 def table(head, lines):
@@ -114,12 +137,8 @@ def target_lines(results):
     for row in results.rows():
         for figure in row.figures:
             for target in figure.targets:
-                value, against = results.measured(row, figure, target)
-                shown = "–" if value is None else three_digits(value)
-                if value is not None and target.against:
-                    shown += f" × {against}"
-                yield (row.title, figure.title, target.text(), shown,
-                       verdict(value, target))
+                yield (row.title, figure.title, target.text(),
+                       *measured_text(results, row, figure, target))
 
 
 def cell_text(values):
@@ -130,19 +149,36 @@ def cell_text(values):
 
 
 def wall_text(results, row, name):
-    wall = loads.Figure("per_second", "", True)
-    values = results.summary(row, name, wall) if row.shows_wall else None
-    return "" if values is None else f"; {number(values[0])}/s"
+    if not row.shows_wall:
+        return ""
+    wall = results.summary(row, name, WALL)
+    busy = results.summary(row, name, BUSY)
+    return "" if wall is None or busy is None else \
+        f"; {number(wall[0])}/s at {busy[0]:.0f} %"
+
+
+def columns(data):
+    """Who took part."""
+    return [name for name in loads.ALL if name in data["versions"]]
 
 
 def figure_lines(results):
     for row in results.rows():
         for figure in row.figures:
             line = [row.title, figure.title]
-            for name in loads.ALL:
+            for name in columns(results.data):
                 line.append(cell_text(results.summary(row, name, figure)) +
                             wall_text(results, row, name))
             yield line
+
+
+def quiet_text(results):
+    shares = [f"{who} {middle:.1f} % of the time (at worst {worst:.0f} %)"
+              for who, key in (("broker", "waited_s"),
+                               ("load", "load_waited_s"))
+              for middle, worst in (results.waited_percent(key),)]
+    return f"- Waiting for a core that something else had: {shares[0]}, " \
+           f"{shares[1]}. Where that is much, times are worth little"
 
 
 def facts(data):
@@ -153,13 +189,18 @@ def facts(data):
     yield f"- Machine: {machine['cpu']}, {machine['cores']} cores{kind}, " \
           f"{machine['memory']}; {machine['kernel']}; {machine['system']}"
     yield "- Cores: broker on " \
-          f"{data['cores']['broker']}, load on {data['cores']['load']}"
+          f"{data['cores']['broker']}, load on {data['cores']['load']}; with " \
+          "--threads N any core for both"
     yield f"- Load average: {data['load_average']['before']} before, " \
           f"{data['load_average']['after']} at the end (the bench itself " \
           "makes about 1 to 2)"
     yield "- Versions: " + ", ".join(
         f"{name} {version}" for name, version in data["versions"].items()) + \
         f"; tree {data['tree']}"
+    absent = [name for name in loads.ALL if name not in data["versions"]]
+    if absent:
+        yield f"- Not there: {', '.join(absent)}"
+    yield quiet_text(Results(data))
     yield f"- {data['rounds']} rounds of {data['seconds']:g} s a cell after " \
           f"{data['warmup']:g} s of warm-up; window " \
           f"{data['window_bytes'] // 1024} KiB" + "".join(
@@ -179,6 +220,10 @@ def markdown(data, picture):
     yield ""
     yield "## Against the targets"
     yield ""
+    yield "A ratio is the figure of brokerd divided by that of the candidate " \
+          "or row that is named behind the ×, round by round, and of those " \
+          "the median. The best peer is the one with the best median."
+    yield ""
     yield from table(("load", "figure of brokerd", "target", "measured", ""),
                      target_lines(results))
     yield ""
@@ -187,9 +232,16 @@ def markdown(data, picture):
     yield "## All figures"
     yield ""
     yield "Median (least–greatest) of the rounds; then messages delivered " \
-          "per second of wall time. – means not measured."
+          "per second of wall time, and how much of one core's time the " \
+          "broker used meanwhile. – means not measured."
     yield ""
-    yield from table(("load", "figure", *loads.ALL), figure_lines(results))
+    yield "In the rows with random topics the kernel's part of receiving and " \
+          "sending a message is the same at every number of subscriptions; " \
+          "it makes their ratio smaller than that of the lookup. The rows " \
+          "“the core alone” are the same load without sockets: there nothing " \
+          "is diluted but by parsing and queueing."
+    yield ""
+    yield from table(("load", "figure", *columns(data)), figure_lines(results))
     failed = results.failures()
     if failed:
         yield ""
@@ -198,3 +250,43 @@ def markdown(data, picture):
         for cell in failed:
             yield f"- {cell['row']}, {cell['candidate']}, round " \
                   f"{cell['round']}: {cell['result'].get('error')}"
+
+
+def short_lines(results):
+    """One line for each figure that has a target."""
+    for row in results.rows():
+        for figure in row.figures:
+            targets = [t for t in figure.targets if t.factor is not None]
+            if not targets:
+                continue
+            line = [row.title, figure.title]
+            peer = results.best_peer(row, figure)
+            for name in (loads.BROKERD, loads.RELAY, peer):
+                values = results.summary(row, name, figure)
+                line.append("–" if values is None else number(values[0]))
+            if peer is not None:
+                line[-1] += f" ({peer})"
+            line.append(", ".join(target.text() for target in targets))
+            line.append(", ".join(
+                " ".join(measured_text(results, row, figure, target)).strip()
+                for target in targets))
+            yield line
+
+
+def short(data, link):
+    """For the project's README: the lines of a paragraph and a table."""
+    if data is None:
+        yield "No measurement is recorded in this tree."
+        return
+    machine = data["machine"]
+    kind = ", virtual" if machine["virtual"] else ""
+    versions = ", ".join(f"{name} {version}"
+                         for name, version in data["versions"].items()
+                         if name in loads.PEERS)
+    yield f"Measured on {data['date'][:10]} ({machine['cpu']}{kind}; one " \
+          f"core for the broker, one for the load; medians of " \
+          f"{data['rounds']} rounds) beside {versions or 'no other broker'} " \
+          f"and a relay that only copies bytes; [all of it]({link})."
+    yield ""
+    yield from table(("load", "figure", "brokerd", "relay", "best peer",
+                      "target", "measured"), short_lines(Results(data)))

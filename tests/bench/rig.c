@@ -42,9 +42,11 @@ walk_of(const struct rig *rig, unsigned flow)
     bytes = bytes < FRAMES_BYTES ? bytes : FRAMES_BYTES;
     size_t frames = bytes < frame ? 1 : bytes / frame;
     if (options->pattern != PATTERN_SPREAD) {
-        return (struct topic_walk){.first = flow, .count = 1, .frames = frames};
+        return (struct topic_walk){
+            .first = options->first + flow, .count = 1, .frames = frames};
     }
-    return (struct topic_walk){.count = options->topics,
+    return (struct topic_walk){.first = options->first,
+        .count = options->topics,
         .random = options->random,
         .frames = options->random ? RANDOM_FRAMES : options->topics};
 }
@@ -60,12 +62,13 @@ open_receivers(struct rig *rig)
     rig->receivers = allocate(rig->receiver_count * sizeof(*rig->receivers));
     for (unsigned i = 0; i < rig->receiver_count; i++) {
         struct receiver *receiver = &rig->receivers[i];
-        unsigned first = pairs || spread ? i : 0;
+        unsigned first = options->first + (pairs || spread ? i : 0);
         receiver_open(receiver, options->protocol, &rig->expected,
-            options->port, pairs ? i : 0, many);
+            options->port, options->first + (pairs ? i : 0), many);
         receiver_subscribe(receiver, first,
             spread ? (unsigned)rig->receiver_count : 1,
-            spread ? options->topics : first + 1, options->shape,
+            spread ? options->first + options->topics : first + 1,
+            options->shape,
             options->pattern == PATTERN_GROUP ? "workers" : NULL);
         watch(rig, receiver->fd, EPOLLIN, i);
     }
@@ -85,7 +88,7 @@ open_flows(struct rig *rig)
         flow->every = pairs || options->pattern == PATTERN_FANOUT;
         flow->window_bytes = options->window_bytes / rig->flow_count;
         publisher_open(&flow->publisher, options->protocol, &rig->expected,
-            options->port, i, walk_of(rig, i),
+            options->port, options->first + i, walk_of(rig, i),
             flow->every ? (unsigned)flow->receiver_count : 1);
         watch(rig, flow->publisher.fd, EPOLLIN | EPOLLOUT | EPOLLET,
             PUBLISHER_BIT | i);

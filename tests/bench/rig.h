@@ -32,7 +32,8 @@ struct options {
     unsigned publishers;
     unsigned subscribers;
     unsigned topics;
-    bool random; /* topics of PATTERN_SPREAD: any, not in turn */
+    unsigned first; /* number of the first topic */
+    bool random;    /* topics of PATTERN_SPREAD: any, not in turn */
     enum filter_shape shape;
     size_t payload_bytes;
     bool acknowledge;
