@@ -107,9 +107,11 @@ load_fair(struct rig *rig)
         .interval_ns = NS_PER_S / options->rate, .start_ns = now_ns()};
     struct samples quiet = {0};
     struct samples flooded = {0};
-    char more[256];
+    char more[512];
     fair_for(rig, &pace, options->warmup_ns, NULL, false);
+    struct reading quiet_from = reading_now(rig);
     fair_for(rig, &pace, options->measure_ns, &quiet, false);
+    struct reading quiet_to = reading_now(rig);
     fair_for(rig, &pace, options->warmup_ns, NULL, true);
     struct reading from = reading_now(rig);
     fair_for(rig, &pace, options->measure_ns, &flooded, true);
@@ -118,9 +120,13 @@ load_fair(struct rig *rig)
     samples_sort(&quiet);
     samples_sort(&flooded);
     snprintf(more, sizeof(more),
-        ", \"quiet_p50_us\": %.3f, \"quiet_p90_us\": %.3f, \"quiet_p99_us\": "
-        "%.3f, \"p50_us\": %.3f, \"p90_us\": %.3f, "
-        "\"p99_us\": %.3f, \"max_us\": %.3f",
+        ", \"quiet_wall_s\": %.6f, \"quiet_waited_s\": %.6f, "
+        "\"quiet_load_waited_s\": %.6f, \"quiet_p50_us\": %.3f, "
+        "\"quiet_p90_us\": %.3f, \"quiet_p99_us\": %.3f, \"p50_us\": %.3f, "
+        "\"p90_us\": %.3f, \"p99_us\": %.3f, \"max_us\": %.3f",
+        (double)(quiet_to.time_ns - quiet_from.time_ns) / 1e9,
+        (double)(quiet_to.waited_ns - quiet_from.waited_ns) / 1e9,
+        (double)(quiet_to.own_waited_ns - quiet_from.own_waited_ns) / 1e9,
         samples_us(&quiet, 500), samples_us(&quiet, 900),
         samples_us(&quiet, 990), samples_us(&flooded, 500),
         samples_us(&flooded, 900), samples_us(&flooded, 990),

@@ -29,6 +29,7 @@ def bar(x, y, label, name, values, scale):
     middle, least, greatest = values
     colour = COLOURS.get(name, PEER_COLOUR)
     length = max(1.0, middle * scale)
+    end = min(greatest * scale, WIDTH - LABEL - VALUE)
     left = x + LABEL
     weight = "font-weight='600'" if name == loads.BROKERD else ""
     yield text(left - 6, y + 12, label, 12, "#334155",
@@ -36,9 +37,9 @@ def bar(x, y, label, name, values, scale):
     yield f"<rect x='{left}' y='{y}' width='{length:.1f}' height='{BAR}' " \
           f"fill='{colour}'/>"
     yield f"<line x1='{left + least * scale:.1f}' " \
-          f"x2='{left + greatest * scale:.1f}' y1='{y + BAR / 2}' " \
+          f"x2='{left + end:.1f}' y1='{y + BAR / 2}' " \
           f"y2='{y + BAR / 2}' stroke='#0f172a' stroke-width='1.5'/>"
-    yield text(left + greatest * scale + 6, y + 12, report.number(middle), 12,
+    yield text(left + end + 6, y + 12, report.number(middle), 12,
                "#0f172a", weight)
 
 
@@ -61,7 +62,9 @@ class Panel:
         return HEAD + STEP * len(self.bars) + 10
 
     def draw(self, x, y):
-        largest = max(values[2] for _, _, values in self.bars) or 1
+        # One bad round must not make all bars short.
+        largest = min(max(values[2] for _, _, values in self.bars),
+                      2 * max(values[0] for _, _, values in self.bars)) or 1
         scale = (WIDTH - LABEL - VALUE) / largest
         yield text(x, y + 14, self.title, 12, "#0f172a", "font-weight='600'")
         yield text(x, y + 31, self.unit, 11, "#475569")

@@ -104,6 +104,15 @@ class Results:
                   if cell["result"].get("ok") and key in cell["result"]]
         return (median(shares), max(shares)) if shares else (0, 0)
 
+    def disturbed(self):
+        """(cells whose 99th percentile is not counted, cells that have
+        one)."""
+        rows = {row.key for row in loads.ROWS
+                if any(figure.undisturbed for figure in row.figures)}
+        cells = [cell["result"] for cell in self.data["cells"]
+                 if cell["row"] in rows and cell["result"].get("ok")]
+        return sum(map(loads.is_disturbed, cells)), len(cells)
+
     def failures(self):
         return [cell for cell in self.data["cells"]
                 if not cell["result"].get("ok")]
@@ -177,8 +186,11 @@ def quiet_text(results):
               for who, key in (("broker", "waited_s"),
                                ("load", "load_waited_s"))
               for middle, worst in (results.waited_percent(key),)]
+    left_out, of_all = results.disturbed()
     return f"- Waiting for a core that something else had: {shares[0]}, " \
-           f"{shares[1]}. Where that is much, times are worth little"
+           f"{shares[1]}. Where it was more than " \
+           f"{100 * loads.DISTURBED_SHARE:g} %, a 99th percentile does not " \
+           f"count: {left_out} of {of_all} cells"
 
 
 def facts(data):
