@@ -36,6 +36,7 @@ struct load_case {
     size_t payload_bytes;
     unsigned subscribers;
     unsigned topics;
+    uint32_t workers;  /* 0: one */
     size_t read_bytes; /* what one read brings; 0: one message */
     uint64_t messages; /* unless the command line says otherwise */
     enum spread spread;
@@ -94,6 +95,22 @@ static const struct load_case cases[] = {
         .subscribers = 10,
         .topics = 1000,
         .spread = SPREAD_NEW,
+        .read_bytes = 64 * KIB,
+        .messages = 20000},
+    /* The publisher is on the first worker, its subscriber on the second. */
+    {.name = "worker",
+        .payload_bytes = 128,
+        .subscribers = 1,
+        .topics = 1,
+        .workers = 2,
+        .read_bytes = 64 * KIB,
+        .messages = 50000},
+    {.name = "workers",
+        .payload_bytes = 128,
+        .subscribers = 100,
+        .topics = 10000,
+        .workers = 4,
+        .spread = SPREAD_TURN,
         .read_bytes = 64 * KIB,
         .messages = 20000},
     {.name = "route-exact",
@@ -315,7 +332,8 @@ run_case(const struct request *request)
     struct frames frames;
     size_t warm_up;
     size_t count = frame_count(request, &warm_up);
-    core_rig_open(&rig, load->subscribers + 1);
+    core_rig_open(
+        &rig, load->subscribers + 1, load->workers > 0 ? load->workers : 1);
     subscribe_all(&rig, load, request->topics);
     frames_init(&frames, load, request->topics, count);
     publish(&rig, load, &frames, warm_up, false);

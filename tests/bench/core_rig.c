@@ -7,6 +7,7 @@
 #include "core_rig.h"
 
 #include "core.h"
+#include "mail.h"
 #include "measure.h"
 
 #include <stdlib.h>
@@ -60,6 +61,22 @@ fill_random(void *arg, uint8_t *dst, size_t len)
     }
 }
 
+static void
+post(void *arg, uint32_t worker, struct mailbag *bags)
+{
+    struct core_rig *rig = arg;
+    struct core_mail *mail = &rig->mail[worker];
+    if (mail->first == NULL) {
+        mail->first = bags;
+    } else {
+        mail->last->next = bags;
+    }
+    while (bags->next != NULL) {
+        bags = bags->next;
+    }
+    mail->last = bags;
+}
+
 /* ---- what the daemon asks of the core ------------------------------------ */
 
 static uint8_t *
@@ -88,15 +105,45 @@ send_all(struct core_peer *peer)
 }
 
 static void
-end_turn(struct core_peer *from)
+send_ready(struct core_rig *rig)
 {
-    struct core_rig *rig = from->rig;
-    session_received_all(from->session);
-    core_tick(rig->core);
     for (size_t i = 0; i < rig->ready_count; i++) {
         send_all(rig->ready[i]);
     }
     rig->ready_count = 0;
+}
+
+/* Every worker posts and receives; false if there was no mail. */
+static bool
+exchange_mail(struct core_rig *rig)
+{
+    bool some = false;
+    for (uint32_t i = 0; i < rig->workers; i++) {
+        core_post_mail(rig->cores[i]);
+    }
+    for (uint32_t i = 0; i < rig->workers; i++) {
+        struct mailbag *bags = rig->mail[i].first;
+        if (bags != NULL) {
+            rig->mail[i] = (struct core_mail){NULL, NULL};
+            core_receive_mail(rig->cores[i], bags);
+            some = true;
+        }
+    }
+    return some;
+}
+
+static void
+end_turn(struct core_peer *from)
+{
+    struct core_rig *rig = from->rig;
+    session_received_all(from->session);
+    for (uint32_t i = 0; i < rig->workers; i++) {
+        core_tick(rig->cores[i]);
+    }
+    send_ready(rig);
+    while (rig->workers > 1 && exchange_mail(rig)) {
+        send_ready(rig);
+    }
 }
 
 static void
@@ -170,7 +217,10 @@ core_rig_turn(
     struct core_peer *from, const uint8_t *bytes, size_t len, bool measured)
 {
     struct core_rig *rig = from->rig;
-    core_set_now(rig->core, ++rig->now_ms);
+    rig->now_ms++;
+    for (uint32_t i = 0; i < rig->workers; i++) {
+        core_set_now(rig->cores[i], rig->now_ms);
+    }
     if (measured) {
         run_measured_turn(from, bytes, len);
     } else {
@@ -216,25 +266,44 @@ greet(struct core_peer *peer)
     core_rig_turn(peer, frame, len, false);
 }
 
-void
-core_rig_open(struct core_rig *rig, size_t peer_count)
+static void
+open_cores(struct core_rig *rig)
 {
-    *rig = (struct core_rig){.now_ms = 1, .peer_count = peer_count};
+    static const uint8_t boot[BROKER_SESSION_BYTES] = "bench";
     const struct core_hooks hooks = {.output_ready = output_ready,
         .log = log_event,
         .answer = answer,
         .random = fill_random,
+        .post = post,
         .arg = rig};
-    rig->core = core_new(&core_options, &hooks, rig->now_ms);
-    if (rig->core == NULL) {
-        give_up("out of memory");
+    for (uint32_t i = 0; i < rig->workers; i++) {
+        struct core_options options = core_options;
+        if (rig->workers > 1) {
+            options.worker = i;
+            options.workers = rig->workers;
+            options.shared_bytes = &rig->shared_bytes;
+            options.boot = boot;
+        }
+        rig->cores[i] = core_new(&options, &hooks, rig->now_ms);
+        if (rig->cores[i] == NULL) {
+            give_up("out of memory");
+        }
     }
+}
+
+void
+core_rig_open(struct core_rig *rig, size_t peer_count, uint32_t workers)
+{
+    *rig = (struct core_rig){
+        .now_ms = 1, .peer_count = peer_count, .workers = workers};
+    open_cores(rig);
     rig->peers = allocate(peer_count * sizeof(*rig->peers));
     rig->ready = allocate(peer_count * sizeof(struct core_peer *));
     for (size_t i = 0; i < peer_count; i++) {
         struct core_peer *peer = &rig->peers[i];
         peer->rig = rig;
-        peer->session = session_new(rig->core, peer, i + 1, "bench");
+        peer->session =
+            session_new(rig->cores[i % workers], peer, i + 1, "bench");
         if (peer->session == NULL) {
             give_up("out of memory");
         }
@@ -248,7 +317,12 @@ core_rig_close(struct core_rig *rig)
     for (size_t i = 0; i < rig->peer_count; i++) {
         session_free(rig->peers[i].session);
     }
-    core_free(rig->core);
+    while (rig->workers > 1 && exchange_mail(rig)) {
+        continue;
+    }
+    for (uint32_t i = 0; i < rig->workers; i++) {
+        core_free(rig->cores[i]);
+    }
     free(rig->peers);
     free(rig->ready);
 }
@@ -256,11 +330,15 @@ core_rig_close(struct core_rig *rig)
 uint64_t
 core_rig_delivered(const struct core_rig *rig)
 {
-    struct core_stats stats;
-    core_get_stats(rig->core, &stats);
-    if (stats.dropped_messages > 0 || stats.no_match_messages > 0 ||
-        stats.refused_publishes > 0) {
-        give_up("the core did not deliver everything");
+    uint64_t delivered = 0;
+    for (uint32_t i = 0; i < rig->workers; i++) {
+        struct core_stats stats;
+        core_get_stats(rig->cores[i], &stats);
+        if (stats.dropped_messages > 0 || stats.no_match_messages > 0 ||
+            stats.refused_publishes > 0) {
+            give_up("the core did not deliver everything");
+        }
+        delivered += stats.delivered_messages;
     }
-    return stats.delivered_messages;
+    return delivered;
 }

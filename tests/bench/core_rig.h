@@ -2,7 +2,8 @@
  *
  * A broker core and its sessions in this process, without sockets or an event
  * loop: bytes are handed to the core as the daemon would after a read, and
- * what it has to send is taken and thrown away.
+ * what it has to send is taken and thrown away. There can be several workers'
+ * cores, which take turns in this one thread; peers go to them in turn.
  *
  * In turns that are to be measured, whatever the core does happens inside
  * functions that are called measured_...: `callgrind
@@ -15,7 +16,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define CORE_WORKERS_MAX 8
+
 struct core;
+struct mailbag;
 struct session;
 
 struct core_peer {
@@ -24,7 +28,12 @@ struct core_peer {
 };
 
 struct core_rig {
-    struct core *core;
+    struct core *cores[CORE_WORKERS_MAX];
+    struct core_mail {
+        struct mailbag *first, *last;
+    } mail[CORE_WORKERS_MAX]; /* posted to a worker, not yet received */
+    uint32_t workers;
+    _Atomic uint64_t shared_bytes;
     struct core_peer *peers;
     size_t peer_count;
     struct core_peer **ready; /* those with something to send */
@@ -35,11 +44,12 @@ struct core_rig {
 };
 
 /* So many peers, connected and greeted. Gives up if the core refuses. */
-void core_rig_open(struct core_rig *rig, size_t peer_count);
+void core_rig_open(struct core_rig *rig, size_t peer_count, uint32_t workers);
 void core_rig_close(struct core_rig *rig);
 
 /* One turn of a broker's event loop: `len` bytes were received from the peer,
- * then everything that is queued for anybody is sent. */
+ * then everything that is queued for anybody is sent, and workers get their
+ * mail until none is left. */
 void core_rig_turn(
     struct core_peer *from, const uint8_t *bytes, size_t len, bool measured);
 
