@@ -47,7 +47,7 @@ find(const struct context_table *table, struct subscription **subscriptions,
     uint32_t count, bool retained, uint64_t hash)
 {
     struct table_link *link = table_first(&table->contexts, hash);
-    for (; link != NULL; link = table_next(link)) {
+    for (; link != NULL; link = table_next(&table->contexts, link)) {
         struct context *context = table_entry(link, struct context, link);
         if (context->retained == retained &&
             same_set(context, subscriptions, count)) {

@@ -20,7 +20,8 @@ find_subscription(const struct session *session, uint32_t id)
 {
     struct table_link *link = table_first(
         &session->core->subscriptions, subscription_hash(session, id));
-    for (; link != NULL; link = table_next(link)) {
+    for (; link != NULL;
+         link = table_next(&session->core->subscriptions, link)) {
         struct subscription *subscription =
             table_entry(link, struct subscription, link);
         if (subscription->session == session && subscription->id == id) {

@@ -45,7 +45,7 @@ find_literal(const struct topic_tree *tree, const struct topic_node *parent,
     struct level level, uint64_t hash)
 {
     struct table_link *link = table_first(&tree->nodes, hash);
-    for (; link != NULL; link = table_next(link)) {
+    for (; link != NULL; link = table_next(&tree->nodes, link)) {
         struct topic_node *node = table_entry(link, struct topic_node, link);
         if (node->parent == parent && node->level_bytes == level.len &&
             memcmp(node->level, level.bytes, level.len) == 0) {
