@@ -143,28 +143,81 @@ Test(route, lists_each_session_once_with_its_set)
     world_free(world);
 }
 
+/* The first time that a topic is asked for it leaves only a trace. */
+static struct route *
+get_kept(struct world *world, const char *topic)
+{
+    route_unref(get(world, topic));
+    struct route *route = get(world, topic);
+    cr_assert(route->is_kept);
+    return route;
+}
+
 Test(route, is_kept_until_a_subscription_changes)
 {
     struct world *world = world_new();
     add(world, 0, 0, "a", NULL);
-    struct route *first = get(world, "a");
+    struct route *first = get_kept(world, "a");
+    struct context *context = first->targets[0].context;
+    cr_assert_eq(context, world->subscriptions[0].context);
     struct route *again = get(world, "a");
     cr_assert_eq(first, again);
-    cr_assert_eq(world->checks, 1, "what is cached needs no check");
+    cr_assert_eq(world->checks, 2, "what is cached needs no check");
     route_unref(again);
+    route_unref(first);
     add(world, 1, 1, "unrelated", NULL);
     again = get(world, "a");
     cr_assert_eq(again->epoch, world->index.epoch);
-    cr_assert_eq(again->targets[0].context, first->targets[0].context,
-        "the same set is the same pointer");
+    cr_assert_eq(
+        again->targets[0].context, context, "the same set is the same pointer");
     route_unref(again);
     take_out(world, 0);
     again = get(world, "a");
+    cr_assert(again->is_kept);
     cr_assert_eq(again->matched, 0);
     cr_assert_eq(again->target_count, 0);
     route_unref(again);
-    route_unref(first);
-    cr_assert_eq(world->checks, 1);
+    cr_assert_eq(world->checks, 2);
+    world_free(world);
+}
+
+/* Each has memory of its own while it is in use. */
+Test(route, several_at_once)
+{
+    struct world *world = world_new();
+    add(world, 0, 0, "+", NULL);
+    struct route *routes[9];
+    for (uint32_t i = 0; i < 9; i++) {
+        char topic[8];
+        snprintf(topic, sizeof topic, "%u", i);
+        add(world, i + 1, 1, "#", NULL);
+        routes[i] = get(world, topic);
+    }
+    for (uint32_t i = 0; i < 9; i++) {
+        cr_assert_eq(routes[i]->matched, i + 2);
+        cr_assert_eq(routes[i]->target_count, 2);
+        route_unref(routes[i]);
+    }
+    world_free(world);
+}
+
+Test(route, is_not_kept_for_a_topic_that_comes_once)
+{
+    struct world *world = world_new();
+    add(world, 0, 0, "#", NULL);
+    add(world, 1, 0, "+", NULL);
+    struct route *kept = get_kept(world, "a");
+    for (int i = 0; i < 100000; i++) {
+        char topic[16];
+        snprintf(topic, sizeof topic, "%d", i);
+        struct route *route = get(world, topic);
+        cr_assert_not(route->is_kept);
+        cr_assert_eq(route->targets[0].context->count, 2);
+        route_unref(route);
+    }
+    cr_assert_eq(get(world, "a"), kept, "displaced by topics that came once");
+    route_unref(kept);
+    route_unref(kept);
     world_free(world);
 }
 
