@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * Routes and their cache; see route.h. The cache is a fixed number of sets of
- * WAYS routes, bounded by weight as well: no eviction lists, and a topic that is
- * published steadily stays in. A set is one cache line; it remembers the topics
- * that were asked for last, so that only what comes again displaces anything. */
+ * WAYS routes, bounded by weight as well: no eviction lists, and a topic that
+ * is published steadily stays in. A set is one cache line; it remembers the
+ * topics that were asked for last, so that only what comes again displaces
+ * anything. */
 #include "route.h"
 
 #include "session.h"
@@ -206,7 +207,7 @@ fill_targets(struct route_cache *cache, struct route_builder *builder)
         struct context *context =
             sets ? context_get(cache->contexts, builder->plain + first,
                        end - first, false)
-                 : builder->plain[first]->context;
+                 : &builder->plain[first]->own;
         if (context == NULL) {
             return false;
         }
