@@ -223,7 +223,7 @@ subscription_row(uint64_t connection, const struct subscription *subscription)
         group == NULL ? json_string("")
                       : json_stringn(group->name, group->name_bytes));
     json_object_set_new(
-        row, "overflow", json_string(policy_name(subscription->overflow)));
+        row, "overflow", json_string(policy_name(subscription->own.overflow)));
     json_object_set_new(row, "matched", number(books->matched));
     json_object_set_new(row, "delivered", number(books->delivered));
     json_object_set_new(row, "queued", number(books->queued));

@@ -3,6 +3,8 @@
  * Sets of subscriptions; see context.h. */
 #include "context.h"
 
+#include "subscription.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,8 +23,8 @@ set_hash(const struct context_table *table, struct subscription **subscriptions,
 {
     uint64_t hash = table->seed ^ (retained ? 1u : 0u);
     for (uint32_t i = 0; i < count; i++) {
-        hash = table_hash(
-            &subscriptions[i]->serial, sizeof subscriptions[i]->serial, hash);
+        hash =
+            table_hash(&subscriptions[i]->self.serial, sizeof(uint64_t), hash);
     }
     return hash;
 }
@@ -35,7 +37,7 @@ same_set(const struct context *context, struct subscription **subscriptions,
         return false;
     }
     for (uint32_t i = 0; i < count; i++) {
-        if (context->members[i].serial != subscriptions[i]->serial) {
+        if (context->members[i].serial != subscriptions[i]->self.serial) {
             return false;
         }
     }
@@ -47,7 +49,7 @@ find(const struct context_table *table, struct subscription **subscriptions,
     uint32_t count, bool retained, uint64_t hash)
 {
     struct table_link *link = table_first(&table->contexts, hash);
-    for (; link != NULL; link = table_next(link)) {
+    for (; link != NULL; link = table_next(&table->contexts, link)) {
         struct context *context = table_entry(link, struct context, link);
         if (context->retained == retained &&
             same_set(context, subscriptions, count)) {
@@ -72,58 +74,71 @@ preserves(enum broker_overflow overflow)
     }
 }
 
-static bool
+/* Also when there are fewer members than before. */
+static void
 encode_frame(struct context *context)
 {
-    size_t ids_bytes = (size_t)context->count * 4;
-    uint8_t *ids = malloc(ids_bytes);
-    if (ids == NULL) {
-        return false;
-    }
+    struct broker_header header = {.body_bytes = context->count * 4,
+        .type = BROKER_FRAME_CONTEXT,
+        .flags = context->retained ? BROKER_CONTEXT_RETAINED : 0};
+    broker_header_encode(&header, context->frame);
     for (uint32_t i = 0; i < context->count; i++) {
-        broker_ids_set(ids, i, context->members[i].subscription->id);
+        broker_ids_set(context->frame + BROKER_HEADER_BYTES, i,
+            context->members[i].subscription->id);
     }
-    struct broker_context message = {
-        .flags = context->retained ? BROKER_CONTEXT_RETAINED : 0,
-        .ids = {ids, context->count}};
-    size_t size = broker_context_size(&message);
-    context->frame = malloc(size);
-    bool ok = context->frame != NULL &&
-              broker_context_encode(&message, context->frame, size,
-                  &context->frame_bytes) == BROKER_OK;
-    free(ids);
-    return ok;
+    context->frame_bytes = CONTEXT_FRAME_BYTES(context->count);
+}
+
+/* What the members, which are there, make of it. */
+static void
+fill(struct context *context, struct context_table *table, uint32_t count,
+    bool retained)
+{
+    context->table = table;
+    context->references = 1;
+    context->count = count;
+    context->retained = retained;
+    context->trailing.is_trailing = true;
+    encode_frame(context);
+}
+
+void
+context_init_own(struct context_table *table, struct subscription *subscription,
+    uint64_t serial, enum broker_overflow overflow)
+{
+    struct context *context = &subscription->own;
+    subscription->self = (struct context_member){subscription, serial};
+    *context = (struct context){.members = &subscription->self,
+        .frame = subscription->frame,
+        .overflow = overflow};
+    fill(context, table, 1, false);
 }
 
 static struct context *
 make(struct context_table *table, struct subscription **subscriptions,
     uint32_t count, bool retained, uint64_t hash)
 {
-    struct context *context =
-        calloc(1, sizeof *context + count * sizeof(struct context_member));
+    size_t members_bytes = count * sizeof(struct context_member);
+    struct context *context = calloc(1,
+        sizeof *context + members_bytes + CONTEXT_FRAME_BYTES((size_t)count));
     if (context == NULL) {
         return NULL;
     }
-    context->table = table;
-    context->references = 1;
-    context->count = count;
-    context->retained = retained;
-    context->overflow = BROKER_OVERFLOW_DROP_OLDEST;
-    context->leading.context = context->trailing.context = context;
-    for (uint32_t i = 0; i < count; i++) {
-        context->members[i] =
-            (struct context_member){subscriptions[i], subscriptions[i]->serial};
-        if (preserves(subscriptions[i]->overflow) >
-            preserves(context->overflow)) {
-            context->overflow = subscriptions[i]->overflow;
-        }
-    }
-    if (!encode_frame(context) ||
-        !table_insert(&table->contexts, &context->link, hash)) {
-        free(context->frame);
+    if (!table_insert(&table->contexts, &context->link, hash)) {
         free(context);
         return NULL;
     }
+    context->members = (struct context_member *)(context + 1);
+    context->frame = (uint8_t *)(context->members + count);
+    context->overflow = BROKER_OVERFLOW_DROP_OLDEST;
+    for (uint32_t i = 0; i < count; i++) {
+        context->members[i] = subscriptions[i]->self;
+        if (preserves(subscriptions[i]->own.overflow) >
+            preserves(context->overflow)) {
+            context->overflow = subscriptions[i]->own.overflow;
+        }
+    }
+    fill(context, table, count, retained);
     return context;
 }
 
@@ -132,6 +147,9 @@ context_get(struct context_table *table, struct subscription **subscriptions,
     uint32_t count, bool retained)
 {
     assert(count > 0);
+    if (count == 1 && !retained) {
+        return context_ref(&subscriptions[0]->own);
+    }
     if (count > 1) {
         qsort(subscriptions, count, sizeof *subscriptions, compare_ids);
     }
@@ -150,8 +168,9 @@ context_unref(struct context *context)
         return;
     }
     assert(context->leading.messages == 0 && context->trailing.messages == 0);
-    table_remove(&context->table->contexts, &context->link);
-    free(context->frame);
+    if (context->link.tag != 0) {
+        table_remove(&context->table->contexts, &context->link);
+    }
     free(context);
 }
 
@@ -160,7 +179,7 @@ context_has(
     const struct context *context, const struct subscription *subscription)
 {
     for (uint32_t i = 0; i < context->count; i++) {
-        if (context->members[i].serial == subscription->serial) {
+        if (context->members[i].serial == subscription->self.serial) {
             return true;
         }
     }
@@ -181,7 +200,7 @@ context_without(
     }
     uint32_t count = 0;
     for (uint32_t i = 0; i < context->count; i++) {
-        if (context->members[i].serial != subscription->serial) {
+        if (context->members[i].serial != subscription->self.serial) {
             rest[count++] = context->members[i].subscription;
         }
     }
@@ -197,24 +216,15 @@ context_shrink(struct context *context, const struct subscription *subscription,
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < context->count; i++) {
-        if (context->members[i].serial != subscription->serial) {
+        if (context->members[i].serial != subscription->self.serial) {
             context->members[kept++] = context->members[i];
         }
     }
     assert(kept > 0);
     context->count = kept;
-    if (!with_frame) {
-        return;
+    if (with_frame) {
+        encode_frame(context);
     }
-    struct broker_header header;
-    broker_header_decode(context->frame, &header);
-    header.body_bytes = kept * 4;
-    broker_header_encode(&header, context->frame);
-    for (uint32_t i = 0; i < kept; i++) {
-        broker_ids_set(context->frame + BROKER_HEADER_BYTES, i,
-            context->members[i].subscription->id);
-    }
-    context->frame_bytes = BROKER_HEADER_BYTES + (size_t)header.body_bytes;
 }
 
 void

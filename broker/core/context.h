@@ -10,47 +10,75 @@
 #ifndef BROKER_CORE_CONTEXT_H
 #define BROKER_CORE_CONTEXT_H
 
-#include "subscription.h"
+#include "books.h"
 #include "table.h"
 
+#include <broker/codec.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <sys/queue.h>
 
-/* Messages of a set that are missing and were not reported yet. */
+struct subscription;
+
+/* Messages of a set that are missing and were not reported yet. Part of the
+ * set's context; in a list it holds a reference to that. */
 struct gap {
     TAILQ_ENTRY(gap) link;
-    struct context *context; /* that this is part of; holds a reference */
-    uint64_t messages;       /* 0: nothing pending */
+    uint64_t messages; /* 0: nothing pending */
     uint64_t bytes;
     enum broker_gap_reason reason;
+    bool is_trailing; /* or leading */
 };
 TAILQ_HEAD(gap_list, gap);
 
+struct context_member {
+    /* Dangles once the subscription is gone, which is why sets are told apart
+     * by serial. Only queued messages may follow it, and a subscription that
+     * goes takes itself out of those. */
+    struct subscription *subscription;
+    uint64_t serial; /* unique for the life of the broker, unlike ids */
+};
+
 struct context {
-    struct table_link link;
-    struct context_table *table;
-    uint32_t references;
-    uint32_t count;
-    enum broker_overflow overflow; /* the most preserving of the set */
-    bool retained;
+    struct gap leading;     /* missing before everything queued */
+    struct gap trailing;    /* missing after everything queued */
     struct context *forgot; /* scratch of output_forget: this set without */
     uint64_t forgot_serial; /* the subscription of this serial */
-    struct gap leading;     /* missing before everything that is queued */
-    struct gap trailing;    /* missing after everything that is queued */
-    uint8_t *frame;         /* the encoded CONTEXT frame */
-    size_t frame_bytes;
-    struct context_member {
-        /* Dangles once the subscription is gone, which is why sets are told
-         * apart by serial. Only queued messages may follow it, and a
-         * subscription that goes takes itself out of those. */
-        struct subscription *subscription;
-        uint64_t serial;
-    } members[];
+    struct context_table *table;
+    struct context_member *members;
+    uint8_t *frame; /* the encoded CONTEXT frame */
+    uint32_t frame_bytes;
+    uint32_t references;
+    uint32_t count;                /* of members */
+    struct table_link link;        /* not of a subscription's own one */
+    enum broker_overflow overflow; /* the most preserving of the set */
+    bool retained;
 };
+
+/* Of the frame for so many subscriptions. */
+#define CONTEXT_FRAME_BYTES(count) (BROKER_HEADER_BYTES + (count)*4)
+
+static inline struct context *
+gap_context(const struct gap *gap)
+{
+    size_t offset = gap->is_trailing ? offsetof(struct context, trailing)
+                                     : offsetof(struct context, leading);
+    return (struct context *)(uintptr_t)((const char *)gap - offset);
+}
 
 struct context_table {
     struct table contexts;
     uint64_t seed;
 };
+
+/* Fill in the set of just this subscription, which is part of it, with one
+ * reference; its id is set. Whoever gives back the last reference frees the
+ * memory that the subscription is in. */
+void context_init_own(struct context_table *table,
+    struct subscription *subscription, uint64_t serial,
+    enum broker_overflow overflow);
 
 /* The context of this set, with a reference for the caller; NULL if memory is
  * out. All subscriptions must be of one session; their order does not matter

@@ -313,7 +313,7 @@ deliver_picks(struct core *core, const struct route *route,
             }
             core->picks[i] = NULL; /* no memory to join: alone, then */
         }
-        refused += deliver_to(pick->session, pick->context, slice) ? 0 : 1;
+        refused += deliver_to(pick->session, &pick->own, slice) ? 0 : 1;
     }
     return refused;
 }
@@ -336,7 +336,7 @@ deliver_apart(const struct route *route, const struct output_run *slice)
             continue;
         }
         struct subscription *member = choose_member(route->groups[i]);
-        refused += deliver_to(member->session, member->context, slice) ? 0 : 1;
+        refused += deliver_to(member->session, &member->own, slice) ? 0 : 1;
     }
     return refused;
 }

@@ -20,7 +20,8 @@ find_subscription(const struct session *session, uint32_t id)
 {
     struct table_link *link = table_first(
         &session->core->subscriptions, subscription_hash(session, id));
-    for (; link != NULL; link = table_next(link)) {
+    for (; link != NULL;
+         link = table_next(&session->core->subscriptions, link)) {
         struct subscription *subscription =
             table_entry(link, struct subscription, link);
         if (subscription->session == session && subscription->id == id) {
@@ -97,8 +98,7 @@ subscription_free(struct subscription *subscription)
     LIST_REMOVE(subscription, of_session);
     session->subscription_count--;
     session->draining_count -= subscription->draining ? 1 : 0;
-    context_unref(subscription->context);
-    free(subscription);
+    context_unref(&subscription->own); /* and with the last one the memory */
 }
 
 static struct subscription *
@@ -112,10 +112,10 @@ subscription_new(
     }
     subscription->session = session;
     subscription->id = subscribe->id;
-    subscription->serial = ++core->subscription_serial;
-    subscription->overflow = subscribe->overflow == BROKER_OVERFLOW_DEFAULT
-                                 ? BROKER_OVERFLOW_DROP_OLDEST
-                                 : subscribe->overflow;
+    context_init_own(&core->contexts, subscription, ++core->subscription_serial,
+        subscribe->overflow == BROKER_OVERFLOW_DEFAULT
+            ? BROKER_OVERFLOW_DROP_OLDEST
+            : subscribe->overflow);
     if (!table_insert(&core->subscriptions, &subscription->link,
             subscription_hash(session, subscribe->id))) {
         free(subscription);
@@ -123,12 +123,6 @@ subscription_new(
     }
     LIST_INSERT_HEAD(&session->subscriptions, subscription, of_session);
     session->subscription_count++;
-    subscription->context =
-        context_get(&core->contexts, &subscription, 1, false);
-    if (subscription->context == NULL) {
-        subscription_free(subscription);
-        return NULL;
-    }
     return subscription;
 }
 
@@ -137,7 +131,7 @@ send_suback(struct session *session, const struct subscription *subscription,
     size_t retained)
 {
     struct broker_suback suback = {.id = subscription->id,
-        .overflow = subscription->overflow,
+        .overflow = subscription->own.overflow,
         .retained = (uint32_t)retained};
     size_t size = broker_suback_size(&suback);
     uint8_t *dst = session_control(session, size);

@@ -54,7 +54,7 @@ static struct identity *
 find(const struct identities *identities, const uint8_t *id, uint64_t hash)
 {
     struct table_link *link = table_first(&identities->table, hash);
-    for (; link != NULL; link = table_next(link)) {
+    for (; link != NULL; link = table_next(&identities->table, link)) {
         struct identity *identity = table_entry(link, struct identity, link);
         if (memcmp(identity->id, id, BROKER_SESSION_BYTES) == 0) {
             return identity;

@@ -10,7 +10,7 @@ bool
 index_init(struct index *index, uint64_t seed)
 {
     *index = (struct index){.epoch = 1};
-    return topic_tree_init(&index->tree, seed);
+    return topic_tree_init(&index->tree, sizeof(struct filter), seed);
 }
 
 void
@@ -22,25 +22,23 @@ index_fini(struct index *index)
 static struct filter *
 filter_at(struct topic_node *node)
 {
-    if (node->value == NULL) {
-        struct filter *filter = calloc(1, sizeof *filter);
-        if (filter != NULL) {
-            LIST_INIT(&filter->plain);
-            LIST_INIT(&filter->groups);
-            node->value = filter;
-        }
+    struct filter *filter = topic_node_value(node);
+    if (!node->has_value) {
+        LIST_INIT(&filter->plain);
+        LIST_INIT(&filter->groups);
+        filter->workers = 0;
+        node->has_value = true;
     }
-    return node->value;
+    return filter;
 }
 
 static void
 drop_filter_if_unused(struct index *index, struct topic_node *node)
 {
-    struct filter *filter = node->value;
-    if (filter != NULL && LIST_EMPTY(&filter->plain) &&
-        LIST_EMPTY(&filter->groups) && filter->workers == 0) {
-        free(filter);
-        node->value = NULL;
+    const struct filter *filter = topic_node_value(node);
+    if (LIST_EMPTY(&filter->plain) && LIST_EMPTY(&filter->groups) &&
+        filter->workers == 0) {
+        node->has_value = false;
     }
     topic_tree_prune(&index->tree, node);
 }
@@ -64,7 +62,7 @@ group_new(struct topic_node *node, struct broker_bytes name)
 {
     struct group *group = calloc(1, sizeof *group + name.len);
     if (group != NULL) {
-        struct filter *filter = node->value;
+        struct filter *filter = topic_node_value(node);
         group->node = node;
         group->name_bytes = (uint8_t)name.len;
         memcpy(group->name, name.data, name.len);
@@ -117,7 +115,7 @@ static bool
 join_group_at(struct topic_node *node, struct subscription *subscription,
     struct broker_bytes name)
 {
-    struct group *group = find_group(node->value, name);
+    struct group *group = find_group(topic_node_value(node), name);
     if (group == NULL) {
         group = group_new(node, name);
     }
@@ -141,8 +139,7 @@ index_add(struct index *index, struct subscription *subscription,
         return false;
     }
     struct filter *at = filter_at(node);
-    if (at == NULL ||
-        (group.len > 0 && !join_group_at(node, subscription, group))) {
+    if (group.len > 0 && !join_group_at(node, subscription, group)) {
         drop_filter_if_unused(index, node);
         return false;
     }
@@ -184,12 +181,7 @@ index_add_worker(
     if (node == NULL) {
         return false;
     }
-    struct filter *at = filter_at(node);
-    if (at == NULL) {
-        topic_tree_prune(&index->tree, node);
-        return false;
-    }
-    at->workers |= UINT64_C(1) << worker;
+    filter_at(node)->workers |= UINT64_C(1) << worker;
     index->epoch++;
     return true;
 }
@@ -200,7 +192,7 @@ index_remove_worker(
 {
     struct topic_node *node =
         topic_tree_find(&index->tree, filter.data, filter.len);
-    struct filter *at = node->value;
+    struct filter *at = topic_node_value(node);
     at->workers &= ~(UINT64_C(1) << worker);
     drop_filter_if_unused(index, node);
     index->epoch++;
@@ -215,9 +207,8 @@ index_join_remote(struct index *index, struct broker_bytes filter,
     if (node == NULL) {
         return NULL;
     }
-    struct filter *at = filter_at(node);
-    struct group *group = at == NULL ? NULL : find_group(at, name);
-    if (at != NULL && group == NULL) {
+    struct group *group = find_group(filter_at(node), name);
+    if (group == NULL) {
         group = group_new(node, name);
     }
     struct group_remote *remote =
@@ -261,7 +252,7 @@ static void
 visit_node(void *arg, struct topic_node *node)
 {
     const struct match *match = arg;
-    match->visit(match->arg, node->value);
+    match->visit(match->arg, topic_node_value(node));
 }
 
 void

@@ -44,7 +44,7 @@ find(struct exchange *exchange, struct broker_bytes filter,
     struct broker_bytes group, uint64_t hash)
 {
     struct table_link *link = table_first(&exchange->interests, hash);
-    for (; link != NULL; link = table_next(link)) {
+    for (; link != NULL; link = table_next(&exchange->interests, link)) {
         struct interest *interest = table_entry(link, struct interest, link);
         if (same(filter_of(interest), filter) &&
             same(group_of(interest), group)) {

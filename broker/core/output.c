@@ -5,6 +5,7 @@
 #include "output.h"
 
 #include "output_ring.h"
+#include "subscription.h"
 #include "wire.h"
 
 /* Compact when segments keep this much more than four times their bytes. */
@@ -29,7 +30,7 @@ gap_settle(struct output *output, struct gap *gap)
     if (segment == NULL) {
         return false;
     }
-    *segment = (struct segment){.context = context_ref(gap->context),
+    *segment = (struct segment){.context = context_ref(gap_context(gap)),
         .messages = gap->messages,
         .bytes = gap->bytes,
         .reason = gap->reason};
@@ -255,7 +256,7 @@ list_has(const struct gap_list *list, const struct subscription *subscription)
     const struct gap *gap;
     TAILQ_FOREACH(gap, list, link)
     {
-        if (context_has(gap->context, subscription)) {
+        if (context_has(gap_context(gap), subscription)) {
             return true;
         }
     }
@@ -284,28 +285,28 @@ output_owes(
 /* Let a gap be reported without the subscription. */
 static void
 forget_gap(struct gap_list *list, struct gap *gap,
-    const struct subscription *subscription, size_t offset)
+    const struct subscription *subscription)
 {
-    struct context *without = context_without(gap->context, subscription);
+    struct context *without = context_without(gap_context(gap), subscription);
     if (without != NULL) {
-        struct gap *other = (struct gap *)(void *)((char *)without + offset);
+        struct gap *other =
+            gap->is_trailing ? &without->trailing : &without->leading;
         gap_add(list, other, gap->messages, gap->bytes, gap->reason);
         context_unref(without);
-    } else if (gap->context->count > 1) {
+    } else if (gap_context(gap)->count > 1) {
         return; /* no memory: shrink_contexts */
     }
     gap_remove(list, gap);
 }
 
 static void
-forget_gaps(struct gap_list *list, const struct subscription *subscription,
-    size_t offset)
+forget_gaps(struct gap_list *list, const struct subscription *subscription)
 {
     struct gap *gap = TAILQ_FIRST(list);
     while (gap != NULL) {
         struct gap *next = TAILQ_NEXT(gap, link);
-        if (context_has(gap->context, subscription)) {
-            forget_gap(list, gap, subscription, offset);
+        if (context_has(gap_context(gap), subscription)) {
+            forget_gap(list, gap, subscription);
         }
         gap = next;
     }
@@ -316,11 +317,11 @@ forget_gaps(struct gap_list *list, const struct subscription *subscription,
 static struct context *
 smaller_set(struct context *context, const struct subscription *subscription)
 {
-    if (context->forgot_serial == subscription->serial) {
+    if (context->forgot_serial == subscription->self.serial) {
         return context->forgot == NULL ? NULL : context_ref(context->forgot);
     }
     context->forgot = context_without(context, subscription);
-    context->forgot_serial = subscription->serial;
+    context->forgot_serial = subscription->self.serial;
     return context->forgot;
 }
 
@@ -370,11 +371,11 @@ shrink_contexts(struct output *output, const struct subscription *subscription)
     struct gap *gap;
     TAILQ_FOREACH(gap, &output->leading, link)
     {
-        shrink_context(output, gap->context, subscription);
+        shrink_context(output, gap_context(gap), subscription);
     }
     TAILQ_FOREACH(gap, &output->trailing, link)
     {
-        shrink_context(output, gap->context, subscription);
+        shrink_context(output, gap_context(gap), subscription);
     }
     for (uint32_t i = 0; i < output->count; i++) {
         shrink_context(output, output_at(output, i)->context, subscription);
@@ -384,10 +385,8 @@ shrink_contexts(struct output *output, const struct subscription *subscription)
 void
 output_forget(struct output *output, struct subscription *subscription)
 {
-    forget_gaps(
-        &output->leading, subscription, offsetof(struct context, leading));
-    forget_gaps(
-        &output->trailing, subscription, offsetof(struct context, trailing));
+    forget_gaps(&output->leading, subscription);
+    forget_gaps(&output->trailing, subscription);
     uint32_t kept = 0;
     for (uint32_t i = 0; i < output->count; i++) {
         struct segment *segment = output_at(output, i);

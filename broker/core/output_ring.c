@@ -218,7 +218,7 @@ gap_add(struct gap_list *list, struct gap *gap, uint64_t messages,
     uint64_t bytes, enum broker_gap_reason reason)
 {
     if (gap->messages == 0) {
-        context_ref(gap->context);
+        context_ref(gap_context(gap));
         TAILQ_INSERT_TAIL(list, gap, link);
         gap->reason = reason;
         gap->bytes = 0;
@@ -232,5 +232,5 @@ gap_remove(struct gap_list *list, struct gap *gap)
 {
     TAILQ_REMOVE(list, gap, link);
     gap->messages = gap->bytes = 0;
-    context_unref(gap->context);
+    context_unref(gap_context(gap));
 }

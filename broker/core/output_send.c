@@ -45,8 +45,8 @@ report_list(struct output *output, struct gap_list *list)
 {
     while (!TAILQ_EMPTY(list)) {
         struct gap *gap = TAILQ_FIRST(list);
-        if (!report_gap(
-                output, gap->context, gap->messages, gap->bytes, gap->reason)) {
+        if (!report_gap(output, gap_context(gap), gap->messages, gap->bytes,
+                gap->reason)) {
             return false;
         }
         gap_remove(list, gap);

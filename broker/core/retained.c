@@ -12,18 +12,19 @@ retained_init(struct retained *retained, struct block_pool *pool,
 {
     *retained = (struct retained){
         .pool = pool, .max_topics = max_topics, .max_bytes = max_bytes};
-    return topic_tree_init(&retained->tree, seed);
+    return topic_tree_init(
+        &retained->tree, sizeof(struct retained_value), seed);
 }
 
 static void
-remove_value(struct retained *retained, struct retained_value *value)
+remove_value(struct retained *retained, struct topic_node *node)
 {
-    struct topic_node *node = value->node;
+    struct retained_value *value = topic_node_value(node);
     retained->topics--;
     retained->bytes -= value->frame->fill;
     block_unref(value->frame);
-    free(value);
-    node->value = NULL;
+    value->frame = NULL;
+    node->has_value = false;
     topic_tree_prune(&retained->tree, node);
 }
 
@@ -37,7 +38,7 @@ retained_fini(struct retained *retained)
         while (!LIST_EMPTY(&leaf->children)) {
             leaf = LIST_FIRST(&leaf->children);
         }
-        remove_value(retained, leaf->value);
+        remove_value(retained, leaf);
     }
     topic_tree_fini(&retained->tree);
 }
@@ -72,15 +73,9 @@ value_new(struct retained *retained, struct broker_bytes topic)
     if (node == NULL) {
         return NULL;
     }
-    struct retained_value *value = calloc(1, sizeof *value);
-    if (value == NULL) {
-        topic_tree_prune(&retained->tree, node);
-        return NULL;
-    }
-    value->node = node;
-    node->value = value;
+    node->has_value = true;
     retained->topics++;
-    return value;
+    return topic_node_value(node);
 }
 
 enum broker_status
@@ -89,7 +84,8 @@ retained_put(struct retained *retained, struct broker_bytes topic,
 {
     struct topic_node *node =
         topic_tree_find(&retained->tree, topic.data, topic.len);
-    struct retained_value *value = node == NULL ? NULL : node->value;
+    struct retained_value *value =
+        node == NULL || !node->has_value ? NULL : topic_node_value(node);
     if (!fits(retained, value, frame.len)) {
         return BROKER_E_RETAINED_LIMIT;
     }
@@ -118,8 +114,8 @@ retained_clear(struct retained *retained, struct broker_bytes topic)
 {
     struct topic_node *node =
         topic_tree_find(&retained->tree, topic.data, topic.len);
-    if (node != NULL && node->value != NULL) {
-        remove_value(retained, node->value);
+    if (node != NULL && node->has_value) {
+        remove_value(retained, node);
     }
 }
 
@@ -145,7 +141,7 @@ collect(void *arg, struct topic_node *node)
         collection->values = values;
         collection->capacity = capacity;
     }
-    collection->values[collection->count++] = node->value;
+    collection->values[collection->count++] = topic_node_value(node);
 }
 
 static int

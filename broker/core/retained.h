@@ -13,10 +13,10 @@
 
 #include <broker/codec.h>
 
+/* The value of a tree node. */
 struct retained_value {
     struct block *frame; /* data[0..fill) is the PUBLISH frame */
     uint64_t serial;     /* in the order of retaining */
-    struct topic_node *node;
 };
 
 struct retained {

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * Routes and their cache; see route.h. The cache is a fixed number of sets of
- * WAYS slots, bounded by weight as well: no eviction lists, and a topic that is
- * published steadily stays in. */
+ * WAYS routes, bounded by weight as well: no eviction lists, and a topic that
+ * is published steadily stays in. A set is one cache line; it remembers the
+ * topics that were asked for last, so that only what comes again displaces
+ * anything. */
 #include "route.h"
 
 #include "session.h"
@@ -17,12 +19,25 @@
  * over. One route can have as many as there are subscriptions. */
 #define WEIGHT_MAX 1000000u
 
+#define LINE_BYTES 64u
+
+/* Tags are bits of the topic's hash; 0: none. */
+struct route_set {
+    uint32_t tags[WAYS]; /* of the routes */
+    uint32_t seen[WAYS]; /* of topics that have none; the last one first */
+    struct route *routes[WAYS];
+};
+
 /* Gathers what a topic matches; grows to the largest route seen. */
 struct route_builder {
+    struct route_builder *next;
+    struct route route; /* the one that is not kept */
     struct subscription **plain;
     uint32_t plain_count, plain_capacity;
     struct group **groups;
     uint32_t group_count, group_capacity;
+    struct route_target *targets;
+    uint32_t target_capacity;
     uint64_t workers;
     bool shares_groups;
     bool failed;
@@ -34,44 +49,49 @@ route_cache_init(struct route_cache *cache, struct index *index,
 {
     *cache = (struct route_cache){
         .index = index, .contexts = contexts, .seed = seed};
-    cache->slots = calloc((size_t)SETS * WAYS, sizeof *cache->slots);
-    cache->builder = calloc(1, sizeof *cache->builder);
-    return cache->slots != NULL && cache->builder != NULL;
+    cache->memory = calloc(SETS + 1, sizeof *cache->sets);
+    cache->builders = calloc(1, sizeof *cache->builders);
+    uintptr_t start = (uintptr_t)cache->memory + LINE_BYTES - 1;
+    cache->sets = (struct route_set *)(start & ~(uintptr_t)(LINE_BYTES - 1));
+    return cache->memory != NULL && cache->builders != NULL;
+}
+
+static void
+empty_way(struct route_cache *cache, struct route_set *set, uint32_t way)
+{
+    struct route *route = set->routes[way];
+    if (route != NULL) {
+        cache->weight -= route->weight;
+        set->routes[way] = NULL;
+        set->tags[way] = 0;
+        route_unref(route);
+    }
 }
 
 static void
 forget_all(struct route_cache *cache)
 {
-    for (size_t i = 0; i < (size_t)SETS * WAYS; i++) {
-        if (cache->slots[i] != NULL) {
-            route_unref(cache->slots[i]);
-            cache->slots[i] = NULL;
+    for (uint32_t i = 0; i < SETS; i++) {
+        for (uint32_t way = 0; way < WAYS; way++) {
+            empty_way(cache, &cache->sets[i], way);
         }
     }
-    cache->weight = 0;
-}
-
-static uint64_t
-route_weight(const struct route *route)
-{
-    uint64_t weight = route->target_count + route->group_count;
-    for (uint32_t i = 0; i < route->target_count; i++) {
-        weight += route->targets[i].context->frame_bytes / 4;
-    }
-    return weight;
 }
 
 void
 route_cache_fini(struct route_cache *cache)
 {
-    if (cache->slots != NULL) {
+    if (cache->memory != NULL) {
         forget_all(cache);
     }
-    free(cache->slots);
-    if (cache->builder != NULL) {
-        free(cache->builder->plain);
-        free(cache->builder->groups);
-        free(cache->builder);
+    free(cache->memory);
+    while (cache->builders != NULL) {
+        struct route_builder *builder = cache->builders;
+        cache->builders = builder->next;
+        free(builder->plain);
+        free(builder->groups);
+        free(builder->targets);
+        free(builder);
     }
 }
 
@@ -81,12 +101,13 @@ route_unref(struct route *route)
     if (--route->references > 0) {
         return;
     }
-    for (uint32_t i = 0; i < route->target_count; i++) {
+    for (uint32_t i = 0; route->has_references && i < route->target_count;
+         i++) {
         context_unref(route->targets[i].context);
     }
-    free(route->targets);
-    free(route->groups);
-    free(route);
+    if (route->is_kept) {
+        free(route);
+    }
 }
 
 /* ---- building ------------------------------------------------------------ */
@@ -157,31 +178,36 @@ by_session(const void *a, const void *b)
     return (l > r) - (l < r);
 }
 
-static struct context *
-context_of(struct route_cache *cache, struct subscription **subscriptions,
-    uint32_t count)
+/* Sorted by session, are two of them of the same one? */
+static bool
+has_sets(const struct route_builder *builder)
 {
-    if (count == 1) {
-        return context_ref(subscriptions[0]->context);
+    for (uint32_t i = 1; i < builder->plain_count; i++) {
+        if (builder->plain[i]->session == builder->plain[i - 1]->session) {
+            return true;
+        }
     }
-    return context_get(cache->contexts, subscriptions, count, false);
+    return false;
 }
 
 /* One target a session; the builder's list is sorted by session. */
 static bool
-fill_targets(struct route_cache *cache, struct route *route)
+fill_targets(struct route_cache *cache, struct route_builder *builder)
 {
-    struct route_builder *builder = cache->builder;
+    struct route *route = &builder->route;
+    bool sets = route->has_references = has_sets(builder);
     uint32_t first = 0;
     while (first < builder->plain_count) {
         struct session *session = builder->plain[first]->session;
         uint32_t end = first + 1;
-        while (end < builder->plain_count &&
+        while (sets && end < builder->plain_count &&
                builder->plain[end]->session == session) {
             end++;
         }
         struct context *context =
-            context_of(cache, builder->plain + first, end - first);
+            sets ? context_get(cache->contexts, builder->plain + first,
+                       end - first, false)
+                 : &builder->plain[first]->own;
         if (context == NULL) {
             return false;
         }
@@ -193,82 +219,172 @@ fill_targets(struct route_cache *cache, struct route *route)
 }
 
 static bool
-fill(struct route_cache *cache, struct route *route)
+fill(struct route_cache *cache, struct route_builder *builder)
 {
-    struct route_builder *builder = cache->builder;
+    struct route *route = &builder->route;
     route->matched = builder->plain_count + builder->group_count;
-    if (builder->group_count > 0) {
-        size_t bytes = builder->group_count * sizeof(struct group *);
-        route->groups = malloc(bytes);
-        if (route->groups == NULL) {
+    route->groups = builder->groups;
+    route->group_count = builder->group_count;
+    while (builder->target_capacity < builder->plain_count) {
+        if (!grow(&builder->targets, &builder->target_capacity,
+                sizeof *builder->targets)) {
             return false;
         }
-        memcpy(route->groups, builder->groups, bytes);
-        route->group_count = builder->group_count;
     }
-    if (builder->plain_count == 0) {
-        return true;
-    }
+    route->targets = builder->targets;
     if (builder->plain_count > 1) {
         qsort(builder->plain, builder->plain_count, sizeof *builder->plain,
             by_session);
     }
-    route->targets = malloc(builder->plain_count * sizeof *route->targets);
-    return route->targets != NULL && fill_targets(cache, route);
+    return fill_targets(cache, builder);
 }
 
-static struct route *
-build(struct route_cache *cache, struct broker_bytes topic, uint64_t hash)
+/* One whose last route is not in use any more: nearly always the first, but
+ * where a run ends something that had to wait for it, there may be another run
+ * inside. NULL if memory is out. */
+static struct route_builder *
+idle_builder(struct route_cache *cache)
 {
-    struct route_builder *builder = cache->builder;
+    struct route_builder *builder = cache->builders;
+    while (builder != NULL && builder->route.references > 0) {
+        builder = builder->next;
+    }
+    if (builder == NULL) {
+        builder = calloc(1, sizeof *builder);
+        if (builder != NULL) {
+            builder->next = cache->builders;
+            cache->builders = builder;
+        }
+    }
+    return builder;
+}
+
+/* In the builder's memory, while it has references. */
+static struct route *
+build(struct route_cache *cache, struct broker_bytes topic)
+{
+    struct route_builder *builder = idle_builder(cache);
+    if (builder == NULL) {
+        return NULL;
+    }
+    struct route *route = &builder->route;
     builder->plain_count = builder->group_count = 0;
     builder->workers = 0;
     builder->shares_groups = builder->failed = false;
     index_match(cache->index, topic, add_filter, builder);
-    struct route *route = calloc(1, sizeof *route + topic.len);
-    if (route == NULL) {
-        return NULL;
-    }
-    route->references = 1;
-    route->epoch = cache->index->epoch;
-    route->workers = builder->workers;
-    route->shares_groups = builder->shares_groups;
-    route->hash = hash;
-    route->topic_bytes = (uint16_t)topic.len;
-    memcpy(route->topic, topic.data, topic.len);
-    if (builder->failed || !fill(cache, route)) {
+    *route = (struct route){.epoch = cache->index->epoch,
+        .workers = builder->workers,
+        .shares_groups = builder->shares_groups,
+        .references = 1};
+    if (builder->failed || !fill(cache, builder)) {
         route_unref(route);
         return NULL;
     }
     return route;
 }
 
+/* The same route in memory of its own, which takes over what it refers to. NULL
+ * if memory is out; then nothing changed. */
+static struct route *
+keep(struct route *route, struct broker_bytes topic)
+{
+    size_t target_bytes = route->target_count * sizeof *route->targets;
+    size_t group_bytes = route->group_count * sizeof(struct group *);
+    struct route *kept =
+        malloc(sizeof *kept + target_bytes + group_bytes + topic.len);
+    if (kept == NULL) {
+        return NULL;
+    }
+    *kept = *route;
+    route->references = 0;
+    uint8_t *at = (uint8_t *)(kept + 1);
+    kept->is_kept = true;
+    kept->weight = route->target_count + route->matched;
+    if (target_bytes > 0) {
+        kept->targets = memcpy(at, route->targets, target_bytes);
+    }
+    at += target_bytes;
+    if (group_bytes > 0) {
+        kept->groups = memcpy(at, route->groups, group_bytes);
+    }
+    at += group_bytes;
+    kept->topic = memcpy(at, topic.data, topic.len);
+    kept->topic_bytes = (uint16_t)topic.len;
+    return kept;
+}
+
 /* ---- looking up ---------------------------------------------------------- */
 
 static bool
-is_route_of(const struct route *route, struct broker_bytes topic, uint64_t hash)
+is_route_of(const struct route *route, struct broker_bytes topic)
 {
-    return route != NULL && route->hash == hash &&
-           route->topic_bytes == topic.len &&
+    return route->topic_bytes == topic.len &&
            memcmp(route->topic, topic.data, topic.len) == 0;
 }
 
-/* The slot to use for a route: its own, or an empty or outdated one, or one
- * chosen by the hash. */
-static struct route **
-slot_for(struct route_cache *cache, struct broker_bytes topic, uint64_t hash)
+/* The way of the topic's route, or WAYS. */
+static uint32_t
+find(const struct route_set *set, uint32_t tag, struct broker_bytes topic)
 {
-    struct route **set = &cache->slots[(hash & (SETS - 1)) * WAYS];
-    struct route **spare = NULL;
+    uint32_t way = 0;
+    while (way < WAYS &&
+           (set->tags[way] != tag || !is_route_of(set->routes[way], topic))) {
+        way++;
+    }
+    return way;
+}
+
+/* Was a topic with this tag asked for not long ago? From now on, yes. */
+static bool
+was_seen(struct route_set *set, uint32_t tag)
+{
     for (uint32_t i = 0; i < WAYS; i++) {
-        if (is_route_of(set[i], topic, hash)) {
-            return &set[i];
-        }
-        if (set[i] == NULL || set[i]->epoch != cache->index->epoch) {
-            spare = &set[i];
+        if (set->seen[i] == tag) {
+            set->seen[i] = 0;
+            return true;
         }
     }
-    return spare != NULL ? spare : &set[(hash >> 32) % WAYS];
+    memmove(set->seen + 1, set->seen, sizeof set->seen - sizeof *set->seen);
+    set->seen[0] = tag;
+    return false;
+}
+
+/* A way for a route: an empty or outdated one, or one chosen by the tag. */
+static uint32_t
+choose_way(
+    const struct route_cache *cache, const struct route_set *set, uint32_t tag)
+{
+    uint32_t chosen = (tag >> 8) % WAYS;
+    for (uint32_t way = 0; way < WAYS; way++) {
+        if (set->routes[way] == NULL) {
+            return way;
+        }
+        if (set->routes[way]->epoch != cache->index->epoch) {
+            chosen = way;
+        }
+    }
+    return chosen;
+}
+
+/* Put a route into the cache, in this way. Without memory for that it is good
+ * as it is, for this once. */
+static struct route *
+enter(struct route_cache *cache, struct route_set *set, uint32_t way,
+    uint32_t tag, struct route *route, struct broker_bytes topic)
+{
+    struct route *kept = keep(route, topic);
+    if (kept == NULL) {
+        return route;
+    }
+    empty_way(cache, set, way);
+    if (cache->weight + kept->weight > WEIGHT_MAX) {
+        forget_all(cache);
+    }
+    cache->weight += kept->weight;
+    set->tags[way] = tag;
+    set->routes[way] = kept;
+    kept->references++;
+    return kept;
 }
 
 struct route *
@@ -276,33 +392,29 @@ route_get(struct route_cache *cache, struct broker_bytes topic,
     route_check *check, void *arg, enum broker_status *status)
 {
     uint64_t hash = table_hash(topic.data, topic.len, cache->seed);
-    struct route **slot = slot_for(cache, topic, hash);
-    struct route *route = *slot;
-    bool known = is_route_of(route, topic, hash);
+    struct route_set *set = &cache->sets[hash & (SETS - 1)];
+    uint32_t tag = (uint32_t)(hash >> 32) | 1;
+    uint32_t way = find(set, tag, topic);
+    bool known = way < WAYS;
     cache->lookups++;
-    if (known && route->epoch == cache->index->epoch) {
-        route->references++;
-        return route;
+    if (known && set->routes[way]->epoch == cache->index->epoch) {
+        set->routes[way]->references++;
+        return set->routes[way];
     }
     if (!known && (*status = check(arg, topic)) != BROKER_OK) {
         return NULL;
     }
     cache->misses++;
-    route = build(cache, topic, hash);
+    struct route *route = build(cache, topic);
     if (route == NULL) {
         *status = BROKER_E_MEMORY;
         return NULL;
     }
-    if (*slot != NULL) {
-        cache->weight -= route_weight(*slot);
-        route_unref(*slot);
-        *slot = NULL;
+    if (!known && !was_seen(set, tag)) {
+        return route;
     }
-    if (cache->weight + route_weight(route) > WEIGHT_MAX) {
-        forget_all(cache);
+    if (!known) {
+        way = choose_way(cache, set, tag);
     }
-    cache->weight += route_weight(route);
-    *slot = route;
-    route->references++;
-    return route;
+    return enter(cache, set, way, tag, route, topic);
 }

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * Routes: what a topic's messages go to, looked up once and kept until a
- * subscription anywhere changes (the index's epoch). A route lists each
- * connection once, with the context of all its matching subscriptions, and the
- * queue groups that get one copy each.
+ * Routes: what a topic's messages go to. A route lists each connection once,
+ * with the context of all its matching subscriptions, and the queue groups that
+ * get one copy each.
+ *
+ * What is asked for a second time is kept until a subscription anywhere changes
+ * (the index's epoch). A topic that is asked for once gets a route in memory
+ * that all such topics share: with more topics than the cache has room for,
+ * looking one up allocates nothing and drops nothing.
  *
  * Knows nothing of frames or sockets. One thread.
  */
@@ -18,32 +22,37 @@
 
 struct route_target {
     struct session *session;
-    struct context *context; /* holds a reference */
+    struct context *context;
 };
 
 struct route {
     uint64_t epoch;
-    uint64_t hash;
-    uint32_t references;
-    uint32_t matched;   /* subscriptions here; a group counts once, wherever */
-    uint64_t workers;   /* others with plain subscriptions: a bit each */
-    bool shares_groups; /* a group has members on other workers */
-    uint32_t target_count;
-    uint32_t group_count;
     struct route_target *targets;
     struct group **groups;
+    const uint8_t *topic; /* of one that is kept */
+    uint64_t workers;     /* others with plain subscriptions: a bit each */
+    uint32_t target_count;
+    uint32_t group_count;
+    uint32_t matched; /* subscriptions here; a group counts once, wherever */
+    uint32_t references;
+    uint32_t weight;
     uint16_t topic_bytes;
-    uint8_t topic[];
+    bool shares_groups; /* a group has members on other workers */
+    bool is_kept;
+    /* To the targets' contexts. Without, because each is of one subscription
+     * and lives as long as that: which is as long as the route may be used. */
+    bool has_references;
 };
 
 struct route_cache {
-    struct route **slots;
+    struct route_set *sets;
     struct index *index;
     struct context_table *contexts;
     uint64_t seed;
     uint64_t weight; /* targets and members of the cached routes */
     uint64_t lookups, misses;
-    struct route_builder *builder;
+    struct route_builder *builders;
+    void *memory; /* that the sets stand in */
 };
 
 /* False if memory is out. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Subscriptions, queue groups and their books: what one connection wants, and
- * what became of every message that it was meant to get.
+ * Subscriptions and queue groups: what one connection wants.
  *
  * Plain data. Who changes what: index.c the links, context.c and output.c the
  * books, handle_subscribe.c the rest.
@@ -9,6 +8,8 @@
 #ifndef BROKER_CORE_SUBSCRIPTION_H
 #define BROKER_CORE_SUBSCRIPTION_H
 
+#include "books.h"
+#include "context.h"
 #include "table.h"
 #include "topic_tree.h"
 
@@ -18,53 +19,29 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-/* Why a matched message was not delivered. */
-enum drop_reason {
-    DROP_OVERFLOW,  /* the connection's output budget */
-    DROP_TOO_LARGE, /* larger than the connection's max_body_bytes */
-    DROP_MEMORY,    /* no memory to queue it */
-    DROP_CLOSED,    /* still queued when connection or subscription ended */
-    DROP_REASONS,
-};
-
-/* Always: matched == delivered + queued + the sum of dropped. Each counter is
- * changed where the thing happens, none is computed from the others, so that
- * the sum is a check. */
-struct books {
-    uint64_t matched;
-    uint64_t delivered; /* handed to the socket */
-    uint64_t queued;
-    uint64_t dropped[DROP_REASONS];
-};
-
-static inline uint64_t
-books_dropped(const struct books *books)
-{
-    uint64_t sum = 0;
-    for (int reason = 0; reason < DROP_REASONS; reason++) {
-        sum += books->dropped[reason];
-    }
-    return sum;
-}
-
 struct interest;
 
+/* With many subscriptions each message finds another one cold: what a delivery
+ * needs stands together, from the end of `own` to the start of `books`. */
 struct subscription {
-    struct table_link link; /* by session and id */
-    LIST_ENTRY(subscription) of_session;
-    LIST_ENTRY(subscription) of_filter; /* plain ones of the same filter */
+    /* The set of just this one. The subscription is in its memory: that stays
+     * until nothing refers to the set any more. The subscription's own
+     * reference goes when it ends. */
+    struct context own;
+    struct context_member self;
+    uint8_t frame[CONTEXT_FRAME_BYTES(1)];
     struct session *session;
+    LIST_ENTRY(subscription) of_filter; /* plain ones of the same filter */
+    struct books books;
+    LIST_ENTRY(subscription) of_session;
     struct topic_node *node;   /* the filter; NULL once it matches no more */
     struct group *group;       /* NULL: a plain subscription */
-    struct context *context;   /* the set of just this one */
     struct interest *interest; /* told to other workers; NULL: not in the index,
                                   or there are none */
-    struct books books;
-    uint64_t serial; /* unique for the life of the broker, unlike id */
+    struct table_link link;    /* by session and id */
     uint32_t id;
     uint32_t group_slot; /* its place in group->members */
-    enum broker_overflow overflow;
-    bool draining; /* ends when its queue is empty */
+    bool draining;       /* ends when its queue is empty */
 };
 LIST_HEAD(subscription_list, subscription);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The intrusive hash table; see table.h. */
+ * The hash table; see table.h. Linear probing; an entry stands in its home
+ * slot or in the next free one behind it, and removing closes the gap, so there
+ * are no marks of what was removed. Home slots follow from the tags alone. */
 #include "table.h"
 
 #include <assert.h>
@@ -9,7 +11,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#define BUCKETS_MIN 16
+#define SLOTS_MIN 16
 
 uint64_t
 table_hash(const void *bytes, size_t len, uint64_t seed)
@@ -21,93 +23,140 @@ void
 table_fini(struct table *table)
 {
     assert(table->count == 0);
-    free(table->buckets);
+    free(table->links);
     *table = (struct table){0};
 }
 
-static bool
-resize(struct table *table, size_t bucket_count)
+static size_t
+slot_after(const struct table *table, size_t slot)
 {
-    struct table_link **buckets = calloc(bucket_count, sizeof *buckets);
-    if (buckets == NULL) {
+    return (slot + 1) & (table->slot_count - 1);
+}
+
+static void
+put(struct table *table, struct table_link *link, uint32_t tag)
+{
+    size_t slot = table_home(table, tag);
+    while (table->tags[slot] != 0) {
+        slot = slot_after(table, slot);
+    }
+    table->tags[slot] = tag;
+    table->links[slot] = link;
+}
+
+static bool
+resize(struct table *table, size_t slot_count)
+{
+    struct table old = *table;
+    table->links =
+        calloc(slot_count, sizeof *table->links + sizeof *table->tags);
+    if (table->links == NULL) {
+        *table = old;
         return false;
     }
-    for (size_t i = 0; i < table->bucket_count; i++) {
-        struct table_link *link = table->buckets[i];
-        while (link != NULL) {
-            struct table_link *next = link->next;
-            struct table_link **slot =
-                &buckets[link->hash & (bucket_count - 1)];
-            link->next = *slot;
-            *slot = link;
-            link = next;
+    table->tags = (uint32_t *)(void *)(table->links + slot_count);
+    table->slot_count = slot_count;
+    for (size_t slot = 0; slot < old.slot_count; slot++) {
+        if (old.tags[slot] != 0) {
+            put(table, old.links[slot], old.tags[slot]);
         }
     }
-    free(table->buckets);
-    table->buckets = buckets;
-    table->bucket_count = bucket_count;
+    free(old.links);
     return true;
+}
+
+/* At most three quarters are used; while there is no memory to grow, all but
+ * one are: where a search ends. */
+static bool
+make_room(struct table *table)
+{
+    if (table->count < table->slot_count / 4 * 3) {
+        return true;
+    }
+    size_t want = table->slot_count == 0 ? SLOTS_MIN : table->slot_count * 2;
+    return resize(table, want) || table->count + 1 < table->slot_count;
 }
 
 bool
 table_insert(struct table *table, struct table_link *link, uint64_t hash)
 {
-    if (table->count >= table->bucket_count) {
-        size_t want =
-            table->bucket_count == 0 ? BUCKETS_MIN : table->bucket_count * 2;
-        /* A table that cannot grow still works, only slower. */
-        if (!resize(table, want) && table->bucket_count == 0) {
-            return false;
-        }
+    if (!make_room(table)) {
+        return false;
     }
-    struct table_link **slot =
-        &table->buckets[hash & (table->bucket_count - 1)];
-    link->hash = hash;
-    link->next = *slot;
-    *slot = link;
+    link->tag = table_tag(hash);
+    put(table, link, link->tag);
     table->count++;
     return true;
+}
+
+/* Where the entry stands. */
+static size_t
+slot_of(const struct table *table, const struct table_link *link)
+{
+    size_t slot = table_home(table, link->tag);
+    while (table->links[slot] != link) {
+        assert(table->tags[slot] != 0);
+        slot = slot_after(table, slot);
+    }
+    return slot;
+}
+
+/* Empty the slot, moving what follows so that no search ends too early. */
+static void
+close_gap(struct table *table, size_t gap)
+{
+    size_t mask = table->slot_count - 1;
+    for (size_t slot = slot_after(table, gap); table->tags[slot] != 0;
+         slot = slot_after(table, slot)) {
+        size_t home = table_home(table, table->tags[slot]);
+        if (((slot - home) & mask) >= ((slot - gap) & mask)) {
+            table->tags[gap] = table->tags[slot];
+            table->links[gap] = table->links[slot];
+            gap = slot;
+        }
+    }
+    table->tags[gap] = 0;
+    table->links[gap] = NULL;
 }
 
 void
 table_remove(struct table *table, struct table_link *link)
 {
-    struct table_link **at =
-        &table->buckets[link->hash & (table->bucket_count - 1)];
-    while (*at != link) {
-        assert(*at != NULL);
-        at = &(*at)->next;
-    }
-    *at = link->next;
-    link->next = NULL;
+    close_gap(table, slot_of(table, link));
+    link->tag = 0;
     table->count--;
-    if (table->bucket_count > BUCKETS_MIN &&
-        table->count < table->bucket_count / 8) {
+    if (table->slot_count > SLOTS_MIN && table->count < table->slot_count / 8) {
         /* Failing to shrink costs memory only. */
-        (void)resize(table, table->bucket_count / 2);
+        (void)resize(table, table->slot_count / 2);
     }
 }
 
+/* The entry in this slot or one behind it that has the tag. */
 static struct table_link *
-same_hash(struct table_link *link, uint64_t hash)
+search(const struct table *table, size_t slot, uint32_t tag)
 {
-    while (link != NULL && link->hash != hash) {
-        link = link->next;
+    while (table->tags[slot] != tag) {
+        if (table->tags[slot] == 0) {
+            return NULL;
+        }
+        slot = slot_after(table, slot);
     }
-    return link;
+    return table->links[slot];
 }
 
 struct table_link *
 table_first(const struct table *table, uint64_t hash)
 {
-    if (table->bucket_count == 0) {
+    if (table->slot_count == 0) {
         return NULL;
     }
-    return same_hash(table->buckets[hash & (table->bucket_count - 1)], hash);
+    uint32_t tag = table_tag(hash);
+    return search(table, table_home(table, tag), tag);
 }
 
 struct table_link *
-table_next(const struct table_link *link)
+table_next(const struct table *table, const struct table_link *link)
 {
-    return same_hash(link->next, link->hash);
+    size_t slot = slot_of(table, link);
+    return search(table, slot_after(table, slot), link->tag);
 }

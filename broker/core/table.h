@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * A hash table whose links live inside the entries: inserting allocates
- * nothing for the entry, removing frees nothing, and an entry may be in
- * several tables at once. It grows by doubling and shrinks when nearly empty.
+ * A hash table of entries that bring their link along: inserting allocates
+ * nothing for the entry, removing frees nothing, and an entry may be in several
+ * tables at once. It grows by doubling and shrinks when nearly empty.
+ *
+ * Open addressing in two arrays: 32 bits of each entry's hash, and beside them
+ * the entries. Probing looks at the first only, so that a look-up that finds
+ * nothing costs one cache line, and no entry but the right one is touched;
+ * growing touches none.
  *
  * The caller hashes (table_hash, seeded so that peers cannot choose
  * collisions) and compares. Knows nothing of what it holds.
@@ -15,20 +20,20 @@
 #include <stdint.h>
 
 struct table_link {
-    struct table_link *next;
-    uint64_t hash;
+    uint32_t tag; /* of the hash; never 0 while it is in a table */
 };
 
 struct table {
-    struct table_link **buckets;
-    size_t bucket_count; /* a power of two, or 0 before the first insert */
+    struct table_link **links; /* and behind them, in the same memory: */
+    uint32_t *tags;            /* of each slot; 0: it is empty */
+    size_t slot_count; /* a power of two, or 0 before the first insert */
     size_t count;
 };
 
 /* XXH3 of the bytes. */
 uint64_t table_hash(const void *bytes, size_t len, uint64_t seed);
 
-/* Entries must have been removed; frees the buckets. */
+/* Entries must have been removed; frees the slots. */
 void table_fini(struct table *table);
 
 /* False if memory is out; then nothing changed. */
@@ -37,10 +42,35 @@ bool table_insert(struct table *table, struct table_link *link, uint64_t hash);
 /* The entry must be in the table. */
 void table_remove(struct table *table, struct table_link *link);
 
-/* First entry with this hash, or NULL; then the next one with the same hash.
- * Compare the keys: different keys may share a hash. */
+/* First entry that may have this hash, or NULL; then the next one after `link`.
+ * Compare the keys: different ones may share as much of the hash as is kept. */
 struct table_link *table_first(const struct table *table, uint64_t hash);
-struct table_link *table_next(const struct table_link *link);
+struct table_link *table_next(
+    const struct table *table, const struct table_link *link);
+
+static inline uint32_t
+table_tag(uint64_t hash)
+{
+    return (uint32_t)(hash ^ hash >> 32) | 1;
+}
+
+/* Where the search for a tag begins. There is at least one slot. */
+static inline size_t
+table_home(const struct table *table, uint32_t tag)
+{
+    return (tag >> 1) & (table->slot_count - 1);
+}
+
+/* Fetch what table_first will look at. */
+static inline void
+table_prefetch(const struct table *table, uint64_t hash)
+{
+    if (table->slot_count > 0) {
+        size_t home = table_home(table, table_tag(hash));
+        __builtin_prefetch(&table->tags[home]);
+        __builtin_prefetch(&table->links[home]);
+    }
+}
 
 /* The struct that `link` is the member `member` of. */
 #define table_entry(link, type, member)                                        \

@@ -30,14 +30,27 @@ level_is(struct level level, char wildcard)
     return level.len == 1 && level.bytes[0] == (uint8_t)wildcard;
 }
 
+static const char *
+text_of(const struct topic_node *node)
+{
+    return (const char *)(node + 1) + node->value_bytes;
+}
+
 static uint64_t
-node_hash(const struct topic_tree *tree, const struct topic_node *parent,
-    struct level level)
+level_hash(const struct topic_tree *tree, struct level level)
+{
+    return table_hash(level.bytes, level.len, tree->seed);
+}
+
+/* The place of a child among all nodes: a level has to be hashed only once for
+ * all the parents that it is looked for under. */
+static uint64_t
+node_hash(const struct topic_node *parent, uint64_t hash_of_level)
 {
     /* The parent's address is unique while it lives, and children do not
-     * outlive their parent. */
-    return table_hash(
-        level.bytes, level.len, tree->seed ^ (uint64_t)(uintptr_t)parent);
+     * outlive their parent. The factor spreads it over all bits. */
+    return (hash_of_level ^ (uint64_t)(uintptr_t)parent) *
+           UINT64_C(0x9E3779B97F4A7C15);
 }
 
 static struct topic_node *
@@ -45,10 +58,10 @@ find_literal(const struct topic_tree *tree, const struct topic_node *parent,
     struct level level, uint64_t hash)
 {
     struct table_link *link = table_first(&tree->nodes, hash);
-    for (; link != NULL; link = table_next(link)) {
+    for (; link != NULL; link = table_next(&tree->nodes, link)) {
         struct topic_node *node = table_entry(link, struct topic_node, link);
         if (node->parent == parent && node->level_bytes == level.len &&
-            memcmp(node->level, level.bytes, level.len) == 0) {
+            memcmp(text_of(node), level.bytes, level.len) == 0) {
             return node;
         }
     }
@@ -68,20 +81,23 @@ child_of(const struct topic_tree *tree, const struct topic_node *parent,
     if (parent->literal_children == 0) {
         return NULL;
     }
-    return find_literal(tree, parent, level, node_hash(tree, parent, level));
+    return find_literal(
+        tree, parent, level, node_hash(parent, level_hash(tree, level)));
 }
 
 static struct topic_node *
-node_new(struct topic_node *parent, struct level level)
+node_new(struct topic_tree *tree, struct topic_node *parent, struct level level)
 {
-    struct topic_node *node = calloc(1, sizeof *node + level.len);
+    size_t value_bytes = tree->value_bytes;
+    struct topic_node *node = calloc(1, sizeof *node + value_bytes + level.len);
     if (node == NULL) {
         return NULL;
     }
     node->parent = parent;
+    node->value_bytes = tree->value_bytes;
     node->level_bytes = (uint16_t)level.len;
     if (level.len > 0) {
-        memcpy(node->level, level.bytes, level.len);
+        memcpy((char *)(node + 1) + value_bytes, level.bytes, level.len);
     }
     LIST_INIT(&node->children);
     return node;
@@ -91,7 +107,7 @@ static struct topic_node *
 add_child(
     struct topic_tree *tree, struct topic_node *parent, struct level level)
 {
-    struct topic_node *node = node_new(parent, level);
+    struct topic_node *node = node_new(tree, parent, level);
     if (node == NULL) {
         return NULL;
     }
@@ -100,8 +116,8 @@ add_child(
     } else if (level_is(level, '#')) {
         parent->tail = node;
     } else {
-        if (!table_insert(
-                &tree->nodes, &node->link, node_hash(tree, parent, level))) {
+        if (!table_insert(&tree->nodes, &node->link,
+                node_hash(parent, level_hash(tree, level)))) {
             free(node);
             return NULL;
         }
@@ -112,10 +128,10 @@ add_child(
 }
 
 bool
-topic_tree_init(struct topic_tree *tree, uint64_t seed)
+topic_tree_init(struct topic_tree *tree, uint8_t value_bytes, uint64_t seed)
 {
-    *tree = (struct topic_tree){.seed = seed};
-    tree->root = node_new(NULL, (struct level){NULL, 0});
+    *tree = (struct topic_tree){.seed = seed, .value_bytes = value_bytes};
+    tree->root = node_new(tree, NULL, (struct level){NULL, 0});
     return tree->root != NULL;
 }
 
@@ -175,8 +191,8 @@ unlink_child(struct topic_tree *tree, struct topic_node *node)
 void
 topic_tree_prune(struct topic_tree *tree, struct topic_node *node)
 {
-    while (node != tree->root && node->value == NULL &&
-           LIST_EMPTY(&node->children)) {
+    while (
+        node != tree->root && !node->has_value && LIST_EMPTY(&node->children)) {
         struct topic_node *parent = node->parent;
         unlink_child(tree, node);
         free(node);
@@ -195,35 +211,69 @@ struct search {
 static void
 visit_value(const struct search *search, struct topic_node *node)
 {
-    if (node != NULL && node->value != NULL) {
+    if (node != NULL && node->has_value) {
         search->visit(search->arg, node);
     }
 }
 
-/* `node` stands for the levels before `pos`. */
+/* Nodes that are followed side by side. While memory answers for one of them,
+ * the questions for the others are on their way: with very many filters each of
+ * these look-ups waits for memory. */
+#define WIDTH 8
+
+/* The children of nodes[0..count) that stand for this level, which are at most
+ * twice as many. Returns their number. */
+static size_t
+match_level(const struct search *search, struct topic_node *const *nodes,
+    size_t count, struct level level, bool wild, struct topic_node **below)
+{
+    const struct topic_tree *tree = search->tree;
+    uint64_t hash_of_level = level_hash(tree, level);
+    for (size_t i = 0; i < count && count > 1; i++) {
+        if (nodes[i]->literal_children > 0) {
+            table_prefetch(&tree->nodes, node_hash(nodes[i], hash_of_level));
+        }
+    }
+    size_t found = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (wild && nodes[i]->one != NULL) {
+            below[found++] = nodes[i]->one;
+        }
+        struct topic_node *child =
+            nodes[i]->literal_children == 0
+                ? NULL
+                : find_literal(tree, nodes[i], level,
+                      node_hash(nodes[i], hash_of_level));
+        if (child != NULL) {
+            below[found++] = child;
+        }
+    }
+    return found;
+}
+
+/* Each of nodes[0..count), at most WIDTH of them, stands for the levels before
+ * `pos`. */
 static void
-match_below(const struct search *search, struct topic_node *node, size_t pos)
+match_below(const struct search *search, struct topic_node *const *nodes,
+    size_t count, size_t pos)
 {
     /* Wildcards in the first level do not see the broker's own topics. */
     bool wild = !(pos == 0 && search->len > 0 && search->path[0] == '$');
-    if (wild) {
-        visit_value(search, node->tail);
+    for (size_t i = 0; wild && i < count; i++) {
+        visit_value(search, nodes[i]->tail);
     }
     if (pos > search->len) {
-        visit_value(search, node);
+        for (size_t i = 0; i < count; i++) {
+            visit_value(search, nodes[i]);
+        }
         return;
     }
-    size_t next = pos;
-    struct level level = next_level(search->path, search->len, &next);
-    if (wild && node->one != NULL) {
-        match_below(search, node->one, next);
-    }
-    if (node->literal_children > 0) {
-        struct topic_node *child = find_literal(
-            search->tree, node, level, node_hash(search->tree, node, level));
-        if (child != NULL) {
-            match_below(search, child, next);
-        }
+    struct topic_node *below[2 * WIDTH];
+    struct level level = next_level(search->path, search->len, &pos);
+    size_t found = match_level(search, nodes, count, level, wild, below);
+    for (size_t i = 0; i < found; i += WIDTH) {
+        size_t part = found - i < WIDTH ? found - i : WIDTH;
+        match_below(search, below + i, part, pos);
     }
 }
 
@@ -232,7 +282,7 @@ topic_tree_match(const struct topic_tree *tree, const uint8_t *topic,
     size_t len, topic_tree_visit *visit, void *arg)
 {
     struct search search = {tree, topic, len, visit, arg};
-    match_below(&search, tree->root, 0);
+    match_below(&search, &tree->root, 1, 0);
 }
 
 static bool
@@ -240,7 +290,7 @@ hidden_from_wildcards(const struct search *search,
     const struct topic_node *node, const struct topic_node *child)
 {
     return node == search->tree->root && child->level_bytes > 0 &&
-           child->level[0] == '$';
+           text_of(child)[0] == '$';
 }
 
 static void
@@ -311,7 +361,7 @@ topic_node_path(const struct topic_node *node, char *dst, size_t cap)
             dst[--pos] = '/';
         }
         pos -= at->level_bytes;
-        memcpy(dst + pos, at->level, at->level_bytes);
+        memcpy(dst + pos, text_of(at), at->level_bytes);
     }
     return len;
 }

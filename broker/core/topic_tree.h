@@ -22,29 +22,41 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+/* In memory a node is followed by the caller's value and then by the text of
+ * its level: all that a look-up reads of it stands together. */
 struct topic_node {
-    struct table_link link; /* in the tree's table */
     struct topic_node *parent;
     struct topic_node *one;  /* child "+", or NULL */
     struct topic_node *tail; /* child "#", or NULL */
     LIST_HEAD(, topic_node) children;
     LIST_ENTRY(topic_node) sibling;
-    void *value; /* the caller's; a node without value and children goes */
     uint32_t literal_children; /* children that are neither "+" nor "#" */
+    struct table_link link;    /* in the tree's table */
     uint16_t level_bytes;
-    char level[];
+    uint8_t value_bytes;
+    bool has_value; /* the caller's; a node without value and children goes */
 };
 
 struct topic_tree {
     struct table nodes;
     struct topic_node *root;
     uint64_t seed;
+    uint8_t value_bytes;
 };
 
-/* False if memory is out. */
-bool topic_tree_init(struct topic_tree *tree, uint64_t seed);
+/* A tree whose nodes hold values of this size. False if memory is out. */
+bool topic_tree_init(
+    struct topic_tree *tree, uint8_t value_bytes, uint64_t seed);
 /* All values must have been taken out. */
 void topic_tree_fini(struct topic_tree *tree);
+
+/* The value of a node, zeroed when the node is made. The caller sets has_value
+ * while there is something in it. */
+static inline void *
+topic_node_value(struct topic_node *node)
+{
+    return node + 1;
+}
 
 /* The node of this path, made if it is not there; NULL if memory is out. A node
  * that is made must get a value, or topic_tree_prune. */

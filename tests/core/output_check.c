@@ -3,6 +3,7 @@
  * The accounts of an output, recomputed; see output_check.h. */
 #include "output_check.h"
 
+#include "subscription.h"
 #include "wire.h"
 
 static const struct segment *
@@ -98,7 +99,7 @@ check_gaps(const struct gap_list *list)
     const struct gap *gap;
     TAILQ_FOREACH(gap, list, link)
     {
-        if (gap->messages == 0 || gap->context->references == 0) {
+        if (gap->messages == 0 || gap_context(gap)->references == 0) {
             return "an empty gap in a list";
         }
     }

@@ -26,8 +26,8 @@ rig_new(
     output_init(&rig->output, &rig->pool, max_bytes);
     for (uint32_t i = 0; i < RIG_SUBSCRIPTIONS; i++) {
         rig->subscriptions[i].id = i + 1;
-        rig->subscriptions[i].serial = 100 + i;
-        rig->subscriptions[i].overflow = policies[i];
+        context_init_own(
+            &rig->contexts, &rig->subscriptions[i], 100 + i, policies[i]);
     }
     return rig;
 }
@@ -46,6 +46,7 @@ rig_free(struct rig *rig)
     output_fini(&rig->output);
     for (uint32_t i = 0; i < RIG_SUBSCRIPTIONS; i++) {
         const struct books *books = &rig->subscriptions[i].books;
+        cr_assert_eq(rig->subscriptions[i].own.references, 1);
         cr_assert_eq(books->queued, 0);
         cr_assert_eq(books->matched, books->delivered + books_dropped(books));
     }

@@ -9,6 +9,7 @@
 #define BROKER_TESTS_OUTPUT_RIG_H
 
 #include "output.h"
+#include "subscription.h"
 
 #define RIG_SUBSCRIPTIONS 4
 #define RIG_MESSAGES      4096

@@ -20,7 +20,7 @@ struct world {
     struct index index;
     struct context_table contexts;
     struct route_cache routes;
-    struct subscription subscriptions[SUBSCRIPTIONS];
+    struct subscription *subscriptions[SUBSCRIPTIONS]; /* NULL: not there */
     const char *filters[SUBSCRIPTIONS];
     const char *groups[SUBSCRIPTIONS];
     uint32_t checks;
@@ -58,13 +58,12 @@ add(struct world *world, uint32_t i, uint32_t session, const char *filter,
     const char *group)
 {
     static uint64_t serial;
-    struct subscription *s = &world->subscriptions[i];
-    *s = (struct subscription){.session = session_at(session),
-        .id = 1000 - i,
-        .serial = ++serial,
-        .overflow = BROKER_OVERFLOW_DROP_OLDEST};
-    s->context = context_get(&world->contexts, &s, 1, false);
-    cr_assert_not_null(s->context);
+    struct subscription *s = calloc(1, sizeof *s);
+    world->subscriptions[i] = s;
+    s->session = session_at(session);
+    s->id = 1000 - i;
+    context_init_own(
+        &world->contexts, s, ++serial, BROKER_OVERFLOW_DROP_OLDEST);
     cr_assert(index_add(&world->index, s, bytes_of(filter), bytes_of(group)));
     world->filters[i] = filter;
     world->groups[i] = group;
@@ -73,16 +72,16 @@ add(struct world *world, uint32_t i, uint32_t session, const char *filter,
 static void
 take_out(struct world *world, uint32_t i)
 {
-    struct subscription *s = &world->subscriptions[i];
-    if (s->context == NULL) {
+    struct subscription *s = world->subscriptions[i];
+    if (s == NULL) {
         return;
     }
     index_remove(&world->index, s);
     index_remove(&world->index, s); /* not in any more: nothing happens */
     cr_assert_null(s->node);
     cr_assert_null(s->group);
-    context_unref(s->context);
-    s->context = NULL;
+    context_unref(&s->own);
+    world->subscriptions[i] = NULL;
 }
 
 static void
@@ -143,28 +142,81 @@ Test(route, lists_each_session_once_with_its_set)
     world_free(world);
 }
 
+/* The first time that a topic is asked for it leaves only a trace. */
+static struct route *
+get_kept(struct world *world, const char *topic)
+{
+    route_unref(get(world, topic));
+    struct route *route = get(world, topic);
+    cr_assert(route->is_kept);
+    return route;
+}
+
 Test(route, is_kept_until_a_subscription_changes)
 {
     struct world *world = world_new();
     add(world, 0, 0, "a", NULL);
-    struct route *first = get(world, "a");
+    struct route *first = get_kept(world, "a");
+    struct context *context = first->targets[0].context;
+    cr_assert_eq(context, &world->subscriptions[0]->own);
     struct route *again = get(world, "a");
     cr_assert_eq(first, again);
-    cr_assert_eq(world->checks, 1, "what is cached needs no check");
+    cr_assert_eq(world->checks, 2, "what is cached needs no check");
     route_unref(again);
+    route_unref(first);
     add(world, 1, 1, "unrelated", NULL);
     again = get(world, "a");
     cr_assert_eq(again->epoch, world->index.epoch);
-    cr_assert_eq(again->targets[0].context, first->targets[0].context,
-        "the same set is the same pointer");
+    cr_assert_eq(
+        again->targets[0].context, context, "the same set is the same pointer");
     route_unref(again);
     take_out(world, 0);
     again = get(world, "a");
+    cr_assert(again->is_kept);
     cr_assert_eq(again->matched, 0);
     cr_assert_eq(again->target_count, 0);
     route_unref(again);
-    route_unref(first);
-    cr_assert_eq(world->checks, 1);
+    cr_assert_eq(world->checks, 2);
+    world_free(world);
+}
+
+/* Each has memory of its own while it is in use. */
+Test(route, several_at_once)
+{
+    struct world *world = world_new();
+    add(world, 0, 0, "+", NULL);
+    struct route *routes[9];
+    for (uint32_t i = 0; i < 9; i++) {
+        char topic[8];
+        snprintf(topic, sizeof topic, "%u", i);
+        add(world, i + 1, 1, "#", NULL);
+        routes[i] = get(world, topic);
+    }
+    for (uint32_t i = 0; i < 9; i++) {
+        cr_assert_eq(routes[i]->matched, i + 2);
+        cr_assert_eq(routes[i]->target_count, 2);
+        route_unref(routes[i]);
+    }
+    world_free(world);
+}
+
+Test(route, is_not_kept_for_a_topic_that_comes_once)
+{
+    struct world *world = world_new();
+    add(world, 0, 0, "#", NULL);
+    add(world, 1, 0, "+", NULL);
+    struct route *kept = get_kept(world, "a");
+    for (int i = 0; i < 100000; i++) {
+        char topic[16];
+        snprintf(topic, sizeof topic, "%d", i);
+        struct route *route = get(world, topic);
+        cr_assert_not(route->is_kept);
+        cr_assert_eq(route->targets[0].context->count, 2);
+        route_unref(route);
+    }
+    cr_assert_eq(get(world, "a"), kept, "displaced by topics that came once");
+    route_unref(kept);
+    route_unref(kept);
     world_free(world);
 }
 
@@ -209,20 +261,20 @@ count_matched(const struct world *world, const char *topic, uint32_t *sessions)
     uint32_t matched = 0;
     uint32_t mask = 0;
     for (uint32_t i = 0; i < SUBSCRIPTIONS; i++) {
-        if (world->subscriptions[i].context == NULL ||
+        if (world->subscriptions[i] == NULL ||
             !slow_match(bytes_of(world->filters[i]), bytes_of(topic))) {
             continue;
         }
         bool first = true;
         for (uint32_t j = 0; j < i && world->groups[i] != NULL; j++) {
-            first = first && !(world->subscriptions[j].context != NULL &&
+            first = first && !(world->subscriptions[j] != NULL &&
                                  world->groups[j] == world->groups[i] &&
                                  world->filters[j] == world->filters[i]);
         }
         matched += first ? 1 : 0;
         for (uint32_t s = 0; s < SESSIONS && world->groups[i] == NULL; s++) {
             mask |=
-                world->subscriptions[i].session == session_at(s) ? 1u << s : 0;
+                world->subscriptions[i]->session == session_at(s) ? 1u << s : 0;
         }
     }
     *sessions = (uint32_t)__builtin_popcount(mask);
@@ -239,7 +291,7 @@ Test(route, random_changes)
     struct world *world = world_new();
     for (int step = 0; step < 5000; step++) {
         uint32_t i = random_below(&random, SUBSCRIPTIONS);
-        if (world->subscriptions[i].context != NULL) {
+        if (world->subscriptions[i] != NULL) {
             take_out(world, i);
         } else {
             add(world, i, random_below(&random, SESSIONS),
@@ -280,18 +332,18 @@ Test(context, one_object_for_each_set)
     add(world, 0, 0, "a", NULL);
     add(world, 1, 0, "b", NULL);
     struct subscription *ab[] = {
-        &world->subscriptions[0], &world->subscriptions[1]};
+        world->subscriptions[0], world->subscriptions[1]};
     struct subscription *ba[] = {
-        &world->subscriptions[1], &world->subscriptions[0]};
+        world->subscriptions[1], world->subscriptions[0]};
     struct context *first = context_get(&world->contexts, ab, 2, false);
     struct context *second = context_get(&world->contexts, ba, 2, false);
     struct context *retained = context_get(&world->contexts, ab, 2, true);
     cr_assert_eq(first, second);
     cr_assert_neq(first, retained);
     cr_assert(context_has(first, ab[0]) && context_has(first, ab[1]));
-    struct context *without = context_without(first, &world->subscriptions[0]);
-    cr_assert_eq(without, world->subscriptions[1].context);
-    cr_assert_null(context_without(without, &world->subscriptions[1]));
+    struct context *without = context_without(first, world->subscriptions[0]);
+    cr_assert_eq(without, &world->subscriptions[1]->own);
+    cr_assert_null(context_without(without, world->subscriptions[1]));
     context_unref(without);
     context_unref(first);
     context_unref(second);
@@ -305,11 +357,11 @@ Test(context, sets_are_told_apart_by_serial)
 {
     struct world *world = world_new();
     add(world, 0, 0, "a", NULL);
-    struct context *before = context_ref(world->subscriptions[0].context);
+    struct context *before = context_ref(&world->subscriptions[0]->own);
     take_out(world, 0);
     add(world, 0, 0, "a", NULL);
-    cr_assert_neq(before, world->subscriptions[0].context);
-    cr_assert_not(context_has(before, &world->subscriptions[0]));
+    cr_assert_neq(before, &world->subscriptions[0]->own);
+    cr_assert_not(context_has(before, world->subscriptions[0]));
     context_unref(before);
     world_free(world);
 }

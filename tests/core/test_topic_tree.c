@@ -26,6 +26,13 @@ bytes_of(const char *text)
     return (struct broker_bytes){(const uint8_t *)text, strlen(text)};
 }
 
+static void
+set_path(struct topic_node *node, struct path *path)
+{
+    *(struct path **)topic_node_value(node) = path;
+    node->has_value = path != NULL;
+}
+
 /* One to five levels, some empty, some of the broker's own. */
 static void
 random_path(struct random *random, char *dst, bool filter)
@@ -49,11 +56,11 @@ insert(struct topic_tree *tree, struct path *path)
     struct broker_bytes text = bytes_of(path->text);
     path->node = topic_tree_insert(tree, text.data, text.len);
     cr_assert_not_null(path->node);
-    if (path->node->value != NULL) {
+    if (path->node->has_value) {
         path->node = NULL; /* this path is there already */
         return false;
     }
-    path->node->value = path;
+    set_path(path->node, path);
     char back[64];
     size_t len = topic_node_path(path->node, back, sizeof back);
     cr_assert_eq(len, text.len);
@@ -67,7 +74,7 @@ static void
 take_out(struct topic_tree *tree, struct path *path)
 {
     if (path->node != NULL) {
-        path->node->value = NULL;
+        set_path(path->node, NULL);
         topic_tree_prune(tree, path->node);
         path->node = NULL;
     }
@@ -77,7 +84,7 @@ static void
 visit(void *arg, struct topic_node *node)
 {
     uint32_t *visits = arg;
-    struct path *path = node->value;
+    struct path *path = *(struct path **)topic_node_value(node);
     cr_assert_not(path->visited, "%s is visited twice", path->text);
     path->visited = true;
     (*visits)++;
@@ -109,7 +116,7 @@ run(uint64_t seed, bool filters)
     struct random random = {seed};
     struct topic_tree tree;
     struct path *paths = calloc(PATHS, sizeof *paths);
-    cr_assert(topic_tree_init(&tree, seed));
+    cr_assert(topic_tree_init(&tree, sizeof(struct path *), seed));
     for (int i = 0; i < PATHS; i++) {
         random_path(&random, paths[i].text, filters);
     }
@@ -150,16 +157,16 @@ Test(topic_tree, collect_against_the_slow_one)
 Test(topic_tree, prune_stops_at_what_is_used)
 {
     struct topic_tree tree;
-    cr_assert(topic_tree_init(&tree, 1));
+    cr_assert(topic_tree_init(&tree, sizeof(struct path *), 1));
     struct topic_node *low = topic_tree_insert(&tree, (uint8_t *)"a/b/c", 5);
     struct topic_node *high = topic_tree_insert(&tree, (uint8_t *)"a", 1);
-    high->value = &tree;
+    high->has_value = true;
     topic_tree_prune(&tree, low);
     cr_assert_null(topic_tree_find(&tree, (uint8_t *)"a/b", 3));
     cr_assert_eq(topic_tree_find(&tree, (uint8_t *)"a", 1), high);
     topic_tree_prune(&tree, high); /* holds a value: stays */
     cr_assert_eq(topic_tree_find(&tree, (uint8_t *)"a", 1), high);
-    high->value = NULL;
+    high->has_value = false;
     topic_tree_prune(&tree, high);
     cr_assert_null(topic_tree_find(&tree, (uint8_t *)"a", 1));
     topic_tree_fini(&tree);
@@ -169,30 +176,55 @@ Test(topic_tree, prune_stops_at_what_is_used)
 Test(topic_tree, deep_and_wide)
 {
     struct topic_tree tree;
-    cr_assert(topic_tree_init(&tree, 9));
+    cr_assert(topic_tree_init(&tree, sizeof(struct path *), 9));
     uint8_t deep[1023];
     for (size_t i = 0; i < sizeof deep; i++) {
         deep[i] = i % 2 == 0 ? '+' : '/';
     }
     struct topic_node *node = topic_tree_insert(&tree, deep, sizeof deep);
     struct path path = {.text = "deep"};
-    node->value = &path;
+    set_path(node, &path);
     uint32_t visits = 0;
     memset(deep, '/', sizeof deep);
     topic_tree_match(&tree, deep, 511, visit, &visits);
     cr_assert_eq(visits, 1);
-    node->value = NULL;
+    set_path(node, NULL);
     topic_tree_prune(&tree, node);
     struct topic_node *nodes[5000];
     for (int i = 0; i < 5000; i++) {
         char text[16];
         int len = snprintf(text, sizeof text, "w/%d", i);
         nodes[i] = topic_tree_insert(&tree, (uint8_t *)text, (size_t)len);
-        nodes[i]->value = &path;
+        set_path(nodes[i], &path);
     }
     for (int i = 0; i < 5000; i++) {
-        nodes[i]->value = NULL;
+        set_path(nodes[i], NULL);
         topic_tree_prune(&tree, nodes[i]);
+    }
+    cr_assert_eq(tree.nodes.count, 0);
+    topic_tree_fini(&tree);
+}
+
+/* A filter for each choice of "a" or "+" in each of six levels: all match, and
+ * half way down more of them are followed than are followed at once. */
+Test(topic_tree, every_mixture_of_wildcards)
+{
+    struct topic_tree tree;
+    struct path paths[64] = {0};
+    cr_assert(topic_tree_init(&tree, sizeof(struct path *), 9));
+    for (uint32_t i = 0; i < 64; i++) {
+        for (uint32_t level = 0; level < 6; level++) {
+            strcat(paths[i].text, level == 0 ? "" : "/");
+            strcat(paths[i].text, (i >> level & 1) != 0 ? "+" : "a");
+        }
+        cr_assert(insert(&tree, &paths[i]));
+    }
+    uint32_t visits = 0;
+    topic_tree_match(&tree, (const uint8_t *)"a/a/a/a/a/a", 11, visit, &visits);
+    cr_assert_eq(visits, 64);
+    for (uint32_t i = 0; i < 64; i++) {
+        cr_assert(paths[i].visited);
+        take_out(&tree, &paths[i]);
     }
     cr_assert_eq(tree.nodes.count, 0);
     topic_tree_fini(&tree);
