@@ -17,9 +17,6 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 
-/* What libevent 2.1 reads at most by itself; less means that it has emptied the
- * socket. */
-#define LIBEVENT_READ_BYTES 4096
 /* No more than this from one connection in one turn, so that a flood does not
  * hold up the others. */
 #define TURN_READ_BYTES   (512u * 1024u)
@@ -27,6 +24,11 @@
 #define SPANS_MAX         64
 /* Handed to the bufferevent when the socket is full; see conn.h. */
 #define HANDED_BYTES 4096
+/* What a peer still says while its connection ends is read so much at a time.
+ */
+#define DISCARD_BYTES 4096
+
+#define LOOP_REFUSED "the event loop refused it"
 
 enum conn_state {
     CONN_OPEN,
@@ -41,17 +43,50 @@ struct conn {
     TAILQ_ENTRY(conn) in_dying;
     struct worker *worker;
     struct session *session;
-    struct bufferevent *events;
-    struct event *linger; /* in CONN_SHUT */
+    struct bufferevent *events; /* writes what the socket did not take */
+    struct event *readable;     /* ours, on the same socket; see conn.h */
+    struct event *linger;       /* in CONN_SHUT */
     evutil_socket_t fd;
     uint64_t id;
     const char *reason; /* why it ended, for the log */
     enum conn_state state;
     bool is_ready, is_starved;
-    bool paused; /* the session does not want input */
-    bool at_end; /* the peer shut down its writing side */
+    bool reading; /* `readable` is added */
+    bool handed;  /* the bufferevent has bytes to write */
+    bool paused;  /* the session does not want input */
+    bool at_end;  /* the peer shut down its writing side */
     char peer[];
 };
+
+static bool
+wants_to_read(const struct conn *conn)
+{
+    switch (conn->state) {
+    case CONN_OPEN:
+        return !conn->paused && !conn->is_starved && !conn->at_end;
+    case CONN_SHUT:
+        return !conn->at_end;
+    default:
+        return false;
+    }
+}
+
+/* Make the event loop watch for input, or no longer, as the state says. False
+ * if it refused. */
+static bool
+set_reading(struct conn *conn)
+{
+    bool wanted = wants_to_read(conn);
+    if (wanted != conn->reading) {
+        int failed = wanted ? event_add(conn->readable, NULL)
+                            : event_del(conn->readable);
+        if (failed != 0) {
+            return false;
+        }
+        conn->reading = wanted;
+    }
+    return true;
+}
 
 /* ---- ending -------------------------------------------------------------- */
 
@@ -65,7 +100,8 @@ conn_end(struct conn *conn, const char *reason)
     if (conn->reason == NULL) {
         conn->reason = reason;
     }
-    bufferevent_disable(conn->events, EV_READ | EV_WRITE);
+    bufferevent_disable(conn->events, EV_WRITE);
+    (void)set_reading(conn);
     TAILQ_INSERT_TAIL(&conn->worker->dying, conn, in_dying);
 }
 
@@ -86,6 +122,18 @@ log_close(const struct conn *conn)
 }
 
 static void
+conn_free_events(struct conn *conn)
+{
+    if (conn->readable != NULL) {
+        event_free(conn->readable); /* before the socket is closed */
+    }
+    bufferevent_free(conn->events);
+    if (conn->linger != NULL) {
+        event_free(conn->linger);
+    }
+}
+
+static void
 conn_free(struct conn *conn)
 {
     struct worker *worker = conn->worker;
@@ -100,10 +148,7 @@ conn_free(struct conn *conn)
     server_conn_ended(worker->server, worker);
     log_close(conn);
     session_free(conn->session);
-    bufferevent_free(conn->events);
-    if (conn->linger != NULL) {
-        event_free(conn->linger);
-    }
+    conn_free_events(conn);
     free(conn);
 }
 
@@ -152,7 +197,7 @@ conn_shut_down(struct conn *conn)
         .tv_sec = ms / 1000, .tv_usec = (long)(ms % 1000) * 1000};
     conn->linger = evtimer_new(conn->worker->base, linger_cb, conn);
     if (conn->linger == NULL || event_add(conn->linger, &linger) != 0 ||
-        bufferevent_enable(conn->events, EV_READ) != 0) {
+        !set_reading(conn)) {
         conn_end(conn, "closed by the broker");
     }
 }
@@ -179,21 +224,25 @@ span_bytes(const struct output_span *spans, size_t count)
     return bytes;
 }
 
-/* Returns the bytes that the socket took, or -1 if it failed. */
+#define SEND_FLAGS (MSG_NOSIGNAL | MSG_DONTWAIT)
+
+/* Returns the bytes that the socket took, or -1 if it failed. One span goes out
+ * with send, which is the cheaper call. */
 static ssize_t
 send_spans(
     const struct conn *conn, const struct output_span *spans, size_t count)
 {
     struct iovec vectors[SPANS_MAX];
-    for (size_t i = 0; i < count; i++) {
+    struct msghdr message = {.msg_iov = vectors, .msg_iovlen = count};
+    for (size_t i = 0; count > 1 && i < count; i++) {
         /* sendmsg does not write through it; iovec has no const. */
         vectors[i].iov_base = (void *)(uintptr_t)spans[i].data;
         vectors[i].iov_len = spans[i].len;
     }
-    struct msghdr message = {.msg_iov = vectors, .msg_iovlen = count};
     ssize_t sent;
     do {
-        sent = sendmsg(conn->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        sent = count > 1 ? sendmsg(conn->fd, &message, SEND_FLAGS)
+                         : send(conn->fd, spans->data, spans->len, SEND_FLAGS);
     } while (sent < 0 && errno == EINTR);
     if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
         return 0;
@@ -218,6 +267,7 @@ wait_for_room(struct conn *conn)
             break;
         }
         handed += len;
+        conn->handed = true;
     }
     session_output_sent(conn->session, handed);
     if (handed == 0 && count > 0) {
@@ -229,7 +279,7 @@ wait_for_room(struct conn *conn)
 static bool
 conn_write(struct conn *conn)
 {
-    if (evbuffer_get_length(bufferevent_get_output(conn->events)) > 0) {
+    if (conn->handed) {
         return false; /* the write callback goes on */
     }
     for (int round = 0; round < TURN_WRITE_ROUNDS; round++) {
@@ -258,10 +308,9 @@ resume_input(struct conn *conn)
 {
     if (conn->paused && session_wants_input(conn->session)) {
         conn->paused = false;
-        bufferevent_enable(conn->events, EV_READ);
-        /* Some bytes may have been read before the pause. */
-        bufferevent_trigger(conn->events, EV_READ,
-            BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS);
+        if (!set_reading(conn)) {
+            conn_end(conn, LOOP_REFUSED);
+        }
     }
 }
 
@@ -280,7 +329,7 @@ conn_flush(struct conn *conn)
         conn_end(conn, "given up by the broker");
         return;
     case SESSION_FINISHED:
-        if (evbuffer_get_length(bufferevent_get_output(conn->events)) == 0) {
+        if (!conn->handed) {
             conn_shut_down(conn);
         }
         return;
@@ -309,9 +358,9 @@ conn_flush_ready(struct worker *worker)
 static void
 conn_write_cb(struct bufferevent *events, void *arg)
 {
-    (void)events;
     struct conn *conn = arg;
     worker_now(conn->worker);
+    conn->handed = evbuffer_get_length(bufferevent_get_output(events)) > 0;
     if (conn->state == CONN_OPEN) {
         conn_output_ready(conn);
     }
@@ -319,37 +368,24 @@ conn_write_cb(struct bufferevent *events, void *arg)
 
 /* ---- reading ------------------------------------------------------------- */
 
-/* Take what the bufferevent has read, and then what is left in the socket, into
- * dst[0..room). Returns the bytes; *drained tells that there is no more. */
+/* Returns the bytes that came into dst[0..room), or 0 with *drained. */
 static size_t
 receive(struct conn *conn, uint8_t *dst, size_t room, bool *drained)
 {
-    struct evbuffer *input = bufferevent_get_input(conn->events);
-    size_t buffered = evbuffer_get_length(input);
-    int taken = evbuffer_remove(input, dst, room);
-    size_t len = taken > 0 ? (size_t)taken : 0;
-    *drained = false;
-    if (len < buffered || len == room) {
-        return len;
-    }
-    if (buffered > 0 && buffered < LIBEVENT_READ_BYTES) {
-        *drained = true;
-        return len;
-    }
     ssize_t got;
     do {
-        got = recv(conn->fd, dst + len, room - len, MSG_DONTWAIT);
+        got = recv(conn->fd, dst, room, MSG_DONTWAIT);
     } while (got < 0 && errno == EINTR);
-    if (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
-        conn_end(conn, strerror(errno)); /* reported by the system once only */
+    *drained = got < (ssize_t)room;
+    if (got > 0) {
+        return (size_t)got;
     }
-    if (got <= 0) {
-        /* Nothing there, or the end, which the bufferevent will meet too. */
-        *drained = true;
-        return len;
+    if (got == 0) {
+        conn->at_end = true;
+    } else if (errno != EAGAIN && errno != EWOULDBLOCK) {
+        conn_end(conn, strerror(errno));
     }
-    *drained = (size_t)got < room - len;
-    return len + (size_t)got;
+    return 0;
 }
 
 static void
@@ -358,26 +394,6 @@ starve(struct conn *conn)
     if (!conn->is_starved) {
         conn->is_starved = true;
         TAILQ_INSERT_TAIL(&conn->worker->starved, conn, in_starved);
-        bufferevent_disable(conn->events, EV_READ);
-    }
-}
-
-static void
-pause_if_unwanted(struct conn *conn)
-{
-    if (!conn->paused && !session_wants_input(conn->session)) {
-        conn->paused = true;
-        bufferevent_disable(conn->events, EV_READ);
-    }
-}
-
-/* Once the peer has ended and everything that it sent is processed. */
-static void
-end_input_if_due(struct conn *conn)
-{
-    if (conn->at_end && conn->state == CONN_OPEN &&
-        evbuffer_get_length(bufferevent_get_input(conn->events)) == 0) {
-        session_end_of_input(conn->session);
     }
 }
 
@@ -391,45 +407,56 @@ conn_read(struct conn *conn)
         size_t room;
         if (!session_reserve(conn->session, &dst, &room)) {
             starve(conn);
-            return;
+            break;
         }
         if (room > budget) {
             room = budget;
         }
         size_t len = receive(conn, dst, room, &drained);
-        if (len == 0) {
-            break;
-        }
         budget -= len;
-        worker_look_for_mail(conn->worker);
-        session_received(conn->session, len);
+        if (len > 0) {
+            worker_look_for_mail(conn->worker);
+            session_received(conn->session, len);
+        }
     }
     if (drained) {
         session_received_all(conn->session);
     }
-    pause_if_unwanted(conn);
-    if (evbuffer_get_length(bufferevent_get_input(conn->events)) > 0 &&
-        !conn->paused) {
-        bufferevent_trigger(conn->events, EV_READ,
-            BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS);
+    if (conn->at_end && conn->state == CONN_OPEN) {
+        session_end_of_input(conn->session);
     }
-    end_input_if_due(conn);
+    conn->paused = !session_wants_input(conn->session);
+    if (!set_reading(conn)) {
+        conn_end(conn, LOOP_REFUSED);
+    }
+}
+
+/* Our side is shut: what the peer says until it closes too is nothing to us. */
+static void
+discard(struct conn *conn)
+{
+    uint8_t nothing[DISCARD_BYTES];
+    bool drained;
+    (void)receive(conn, nothing, sizeof nothing, &drained);
+    if (conn->at_end) {
+        conn_end(conn, "closed by the broker");
+    }
 }
 
 static void
-conn_read_cb(struct bufferevent *events, void *arg)
+conn_read_cb(evutil_socket_t fd, short what, void *arg)
 {
+    (void)fd;
+    (void)what;
     struct conn *conn = arg;
     worker_now(conn->worker);
     switch (conn->state) {
     case CONN_OPEN:
         conn_read(conn);
         break;
-    case CONN_SHUT: {
-        struct evbuffer *input = bufferevent_get_input(events);
-        evbuffer_drain(input, evbuffer_get_length(input));
+    case CONN_SHUT:
+        discard(conn);
         break;
-    }
     case CONN_DEAD:
         break;
     }
@@ -444,14 +471,13 @@ conn_feed_starved(struct worker *worker)
         struct conn *conn = TAILQ_FIRST(&now);
         TAILQ_REMOVE(&now, conn, in_starved);
         conn->is_starved = false;
-        if (conn->state != CONN_OPEN) {
-            continue;
+        if (conn->state == CONN_OPEN) {
+            conn_read(conn);
         }
-        bufferevent_enable(conn->events, EV_READ);
-        conn_read(conn);
     }
 }
 
+/* Only of writing: the bufferevent does not read. */
 static void
 conn_event_cb(struct bufferevent *events, short what, void *arg)
 {
@@ -459,21 +485,9 @@ conn_event_cb(struct bufferevent *events, short what, void *arg)
     struct conn *conn = arg;
     int error = EVUTIL_SOCKET_ERROR();
     worker_now(conn->worker);
-    if ((what & BEV_EVENT_ERROR) != 0) {
+    if ((what & (BEV_EVENT_ERROR | BEV_EVENT_EOF)) != 0) {
         conn_end(conn, strerror(error));
-        return;
     }
-    if ((what & BEV_EVENT_EOF) == 0 || conn->state == CONN_DEAD) {
-        return;
-    }
-    conn->at_end = true;
-    if (conn->state == CONN_SHUT) {
-        conn_end(conn, "closed by the broker");
-        return;
-    }
-    /* What was read before the end and waits for memory, or for the peer to
-     * read its answers, is still to be processed first. */
-    end_input_if_due(conn);
 }
 
 /* ---- opening ------------------------------------------------------------- */
@@ -499,6 +513,15 @@ conn_new(
         free(conn);
         return NULL;
     }
+    /* Writing is enabled from the start, reading is not. */
+    bufferevent_setcb(conn->events, NULL, conn_write_cb, conn_event_cb, conn);
+    conn->readable =
+        event_new(worker->base, fd, EV_READ | EV_PERSIST, conn_read_cb, conn);
+    if (conn->readable == NULL) {
+        conn_free_events(conn);
+        free(conn);
+        return NULL;
+    }
     return conn;
 }
 
@@ -520,14 +543,12 @@ conn_open(struct worker *worker, evutil_socket_t fd, uint64_t id,
     if (conn->session == NULL) {
         TAILQ_REMOVE(&worker->conns, conn, all);
         worker->conn_count--;
-        bufferevent_free(conn->events);
+        conn_free_events(conn);
         free(conn);
         return false;
     }
-    bufferevent_setcb(
-        conn->events, conn_read_cb, conn_write_cb, conn_event_cb, conn);
-    if (bufferevent_enable(conn->events, EV_READ | EV_WRITE) != 0) {
-        conn_end(conn, "the event loop refused it");
+    if (!set_reading(conn)) {
+        conn_end(conn, LOOP_REFUSED);
         return true;
     }
     log_event(LOG_LEVEL_DEBUG, "conn-accept", "conn=%llu peer=%s",
