@@ -143,6 +143,9 @@ size_t session_output_spans(
     struct session *session, struct output_span *spans, size_t max);
 void session_output_sent(struct session *session, size_t bytes);
 
+/* Bytes of messages that are queued, with what it takes to queue them. */
+uint64_t session_queued_bytes(const struct session *session);
+
 enum session_end {
     SESSION_LIVES,
     SESSION_FINISHED, /* all was sent: shut down the writing side */

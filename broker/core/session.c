@@ -563,6 +563,12 @@ session_reject(struct session *session, enum broker_status code)
     session_close_now(session, code);
 }
 
+uint64_t
+session_queued_bytes(const struct session *session)
+{
+    return session->output.bytes;
+}
+
 enum session_end
 session_end(const struct session *session)
 {

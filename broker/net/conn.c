@@ -19,7 +19,9 @@
 
 /* No more than this from one connection in one turn, so that a flood does not
  * hold up the others. */
-#define TURN_READ_BYTES   (512u * 1024u)
+#define TURN_READ_BYTES (512u * 1024u)
+/* Queues of at most this much are sent first. */
+#define SHORT_BYTES       (16u * 1024u)
 #define TURN_WRITE_ROUNDS 8
 #define SPANS_MAX         64
 /* Handed to the bufferevent when the socket is full; see conn.h. */
@@ -342,17 +344,29 @@ conn_flush(struct conn *conn)
     }
 }
 
+/* Flush those of the list that have at most so much queued. */
+static void
+flush_up_to(struct conn_list *list, uint64_t bytes)
+{
+    struct conn *next;
+    for (struct conn *conn = TAILQ_FIRST(list); conn != NULL; conn = next) {
+        next = TAILQ_NEXT(conn, in_ready);
+        if (session_queued_bytes(conn->session) <= bytes) {
+            TAILQ_REMOVE(list, conn, in_ready);
+            conn->is_ready = false;
+            conn_flush(conn);
+        }
+    }
+}
+
 void
 conn_flush_ready(struct worker *worker)
 {
     struct conn_list now = TAILQ_HEAD_INITIALIZER(now);
     TAILQ_CONCAT(&now, &worker->ready, in_ready);
-    while (!TAILQ_EMPTY(&now)) {
-        struct conn *conn = TAILQ_FIRST(&now);
-        TAILQ_REMOVE(&now, conn, in_ready);
-        conn->is_ready = false;
-        conn_flush(conn);
-    }
+    /* A few bytes for somebody do not wait for a flood for somebody else. */
+    flush_up_to(&now, SHORT_BYTES);
+    flush_up_to(&now, UINT64_MAX);
 }
 
 static void
