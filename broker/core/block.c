@@ -131,17 +131,19 @@ block_release(struct block *block)
 }
 
 struct block *
-block_lend(struct block *block, uint32_t lender)
+block_loan_new(void)
 {
-    struct block *loan = malloc(sizeof *loan);
-    if (loan != NULL) {
-        *loan = (struct block){.original = block_ref(block),
-            .references = 1,
-            .capacity = block->capacity,
-            .fill = block->fill,
-            .lender = lender};
-    }
-    return loan;
+    return malloc(sizeof(struct block));
+}
+
+void
+block_lend(struct block *loan, struct block *block, uint32_t lender)
+{
+    *loan = (struct block){.original = block_ref(block),
+        .references = 1,
+        .capacity = block->capacity,
+        .fill = block->fill,
+        .lender = lender};
 }
 
 void

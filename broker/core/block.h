@@ -70,11 +70,13 @@ struct block *block_new(struct block_pool *pool, size_t capacity);
 /* The same, but the reserve may be used too. */
 struct block *block_new_from_reserve(struct block_pool *pool, size_t capacity);
 
-/* A loan of the block for another thread, with one reference: it keeps a
- * reference to the block until block_end_loan. It has the block's capacity and
- * none of its data: slices carry their own pointer. The borrower sets `pool`.
- * NULL if memory is out. */
-struct block *block_lend(struct block *block, uint32_t lender);
+/* An object to make a loan of; NULL if memory is out. May be freed with free. */
+struct block *block_loan_new(void);
+/* Make it a loan of the block for another thread, with one reference: it keeps
+ * a reference to the block until block_end_loan. It has the block's capacity
+ * and none of its data: slices carry their own pointer. The borrower sets
+ * `pool`. */
+void block_lend(struct block *loan, struct block *block, uint32_t lender);
 /* The loan has come back to the thread that lent. */
 void block_end_loan(struct block *loan);
 

@@ -107,10 +107,9 @@ void core_receive_mail(struct core *core, struct mailbag *bags);
  * and then, as for sessions that wait for memory. */
 bool core_read_mail(struct core *core);
 /* Post what was written: at the end of each turn, before output is sent, so
- * that whatever a client learns is on its way to the other workers by then. */
+ * that whatever a client learns is on its way to the other workers by then; and
+ * again after that, because queues have become shorter. */
 void core_post_mail(struct core *core);
-/* And how busy the members of queue groups are, after output was sent. */
-void core_post_loads(struct core *core);
 
 /* ---- sessions: one for each connection ----------------------------------- */
 

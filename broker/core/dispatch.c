@@ -118,7 +118,8 @@ refuse_header(
 static bool
 is_deaf(const struct session *session)
 {
-    return session->state == SESSION_CLOSING || session->input_ended;
+    return session->state == SESSION_CLOSING || session->input_ended ||
+           (session->remote != NULL && session->remote->is_deaf);
 }
 
 /* Is there room to say to other workers whatever the next frame leads to? */

@@ -12,14 +12,17 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define BAG_FIRST 16u /* letters; quiet workers need no more */
-#define BAG_NEXT  128u
+/* Others are asked to drop queues no more often than this: what they drop takes
+ * a while to come back. */
+#define SHED_PAUSE_MS 20u
+#define BAG_FIRST     16u /* letters; quiet workers need no more */
+#define BAG_NEXT      128u
 /* Unprocessed runs of at most this many bytes, and at most a part of all
  * memory, because each run keeps a block from being used. */
 #define CONGESTED_BYTES (8u * 1024u * 1024u)
 #define CONGESTED_PART  16u
 /* What a run costs beside its bytes: it may be small, and of a large block. */
-#define RUN_COST 1024u
+#define RUN_COST 4096u
 
 struct exchange *
 exchange_new(
@@ -70,6 +73,7 @@ exchange_free(struct exchange *exchange)
     assert(TAILQ_EMPTY(&exchange->all_interests));
     for (uint32_t worker = 0; worker < exchange->workers; worker++) {
         free_bags(exchange->outboxes[worker].first);
+        free(exchange->outboxes[worker].spare);
     }
     table_fini(&exchange->interests);
     free(exchange->outboxes);
@@ -112,6 +116,10 @@ exchange_has_room(struct exchange *exchange)
         if (room_in(outbox) < EXCHANGE_ROOM && !add_bag(exchange, outbox)) {
             return false;
         }
+        if (outbox->spare == NULL &&
+            (outbox->spare = block_loan_new()) == NULL) {
+            return false;
+        }
     }
     return true;
 }
@@ -136,11 +144,23 @@ exchange_lend(struct exchange *exchange, uint32_t worker, struct block *block)
     if (outbox->loan != NULL && outbox->loan->original == block) {
         return block_ref(outbox->loan);
     }
-    struct block *loan = block_lend(block, exchange->self);
-    if (loan != NULL) {
-        outbox->loan = loan;
+    struct block *loan = outbox->spare;
+    outbox->spare = NULL;
+    if (loan == NULL && (loan = block_loan_new()) == NULL) {
+        return NULL;
     }
+    block_lend(loan, block, exchange->self);
+    outbox->loan = loan;
     return loan;
+}
+
+void
+exchange_want_shed(struct exchange *exchange, uint64_t now_ms)
+{
+    if (now_ms - exchange->shed_ms >= SHED_PAUSE_MS) {
+        exchange->shed_ms = now_ms;
+        exchange->shed_wanted = true;
+    }
 }
 
 bool
@@ -190,7 +210,6 @@ post_to(struct core *core, uint32_t worker)
     }
     for (struct mailbag *each = bag; each != NULL; each = each->next) {
         exchange->posted_bags++;
-        outbox->unprocessed += each->run_bytes;
     }
     outbox->first = outbox->last = NULL;
     outbox->loan = NULL;
@@ -216,6 +235,7 @@ core_post_mail(struct core *core)
         return;
     }
     interest_write_leaving(core);
+    interest_write_loads(core);
     claim_write_leaving(core);
     wait_write_unreported(core);
     if (exchange->shed_wanted) {
@@ -224,15 +244,6 @@ core_post_mail(struct core *core)
     return_loans(core);
     for (uint32_t worker = exchange->workers; worker-- > 0;) {
         post_to(core, worker); /* home last */
-    }
-}
-
-void
-core_post_loads(struct core *core)
-{
-    if (core->exchange != NULL) {
-        interest_write_loads(core);
-        core_post_mail(core);
     }
 }
 
@@ -271,7 +282,7 @@ read_letter(struct core *core, uint32_t from, struct letter *letter)
         interest_on_forgotten(core, &letter->interest);
         break;
     case LETTER_LOAD:
-        interest_on_load(&letter->interest);
+        interest_on_load(core, &letter->interest);
         break;
     case LETTER_COLLECT:
         interest_on_collect(core, from, letter->making);
@@ -367,8 +378,12 @@ core_receive_mail(struct core *core, struct mailbag *bags)
     (void)core_read_mail(core);
 }
 
-uint64_t
-exchange_run_cost(size_t bytes)
+void
+exchange_count_run(
+    struct exchange *exchange, uint32_t worker, size_t bytes, bool is_new)
 {
-    return bytes + RUN_COST;
+    struct outbox *outbox = &exchange->outboxes[worker];
+    uint64_t cost = bytes + (is_new ? RUN_COST : 0);
+    outbox->last->run_bytes += cost;
+    outbox->unprocessed += cost;
 }

@@ -55,6 +55,7 @@ struct core;
 struct outbox {
     struct mailbag *first, *last;
     struct block *loan;   /* the last one in these bags */
+    struct block *spare;  /* for the next; there by exchange_has_room */
     uint64_t unprocessed; /* bytes of runs that were not credited yet */
 };
 
@@ -75,6 +76,7 @@ struct exchange {
     uint64_t congested_bytes; /* more than this is unprocessed: stop reading */
     uint64_t seed;
     uint64_t posted_bags, posted_runs;
+    uint64_t shed_ms; /* when others were asked last to shed */
     bool shed_wanted;
 };
 
@@ -95,12 +97,18 @@ bool exchange_has_room(struct exchange *exchange);
 struct letter *exchange_write(
     struct exchange *exchange, uint32_t worker, enum letter_kind kind);
 
-/* A reference to a loan of the block for that worker; NULL if memory is out. */
+/* A reference to a loan of the block for that worker; NULL if memory is out,
+ * which does not happen for the first one after exchange_has_room. */
 struct block *exchange_lend(
     struct exchange *exchange, uint32_t worker, struct block *block);
 
-/* What a run of so many bytes counts towards congestion. */
-uint64_t exchange_run_cost(size_t bytes);
+/* Count a run that was written for that worker, or more bytes of the last one,
+ * towards congestion. */
+void exchange_count_run(
+    struct exchange *exchange, uint32_t worker, size_t bytes, bool is_new);
+
+/* Memory is out here: ask the others to drop something, now and then. */
+void exchange_want_shed(struct exchange *exchange, uint64_t now_ms);
 
 /* Are the others behind with what this worker has sent them? */
 bool exchange_is_congested(const struct exchange *exchange);

@@ -95,7 +95,7 @@ forward_to(struct core *core, uint32_t worker, const struct forward *forward)
     if (before != NULL && (pick_count == 0 || before->pick == pick)) {
         before->bytes += slice->bytes;
         before->messages += slice->messages;
-        outbox->last->run_bytes += slice->bytes;
+        exchange_count_run(exchange, worker, slice->bytes, false);
         count_sent(forward, worker);
         return true;
     }
@@ -117,7 +117,7 @@ forward_to(struct core *core, uint32_t worker, const struct forward *forward)
         return false;
     }
     exchange_write(exchange, worker, LETTER_RUN)->run = run;
-    outbox->last->run_bytes += exchange_run_cost(run.bytes);
+    exchange_count_run(exchange, worker, run.bytes, true);
     exchange->posted_runs++;
     count_sent(forward, worker);
     if (run.wait != NULL) {
@@ -146,8 +146,7 @@ forward_retain(struct core *core, const struct output_run *slice,
         .messages = 1,
         .wait = wait,
         .request = request};
-    exchange->outboxes[EXCHANGE_HOME].last->run_bytes +=
-        exchange_run_cost(slice->bytes);
+    exchange_count_run(exchange, EXCHANGE_HOME, slice->bytes, true);
     return true;
 }
 

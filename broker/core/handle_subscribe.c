@@ -264,6 +264,19 @@ end_subscription(struct session *session, struct subscription *subscription)
     subscription_free(subscription);
 }
 
+static void
+unsubscribe_now(struct subscription *subscription)
+{
+    struct session *session = subscription->session;
+    stop_matching(subscription);
+    if (subscription->drains && output_owes(&session->output, subscription)) {
+        subscription->draining = true;
+        session->draining_count++;
+        return;
+    }
+    end_subscription(session, subscription);
+}
+
 void
 handle_unsubscribe(struct session *session, const struct broker_frame *frame)
 {
@@ -283,14 +296,23 @@ handle_unsubscribe(struct session *session, const struct broker_frame *frame)
         return;
     }
     ack_flush(session);
-    stop_matching(subscription);
-    if ((unsubscribe.flags & BROKER_UNSUBSCRIBE_DRAIN) != 0 &&
-        output_owes(&session->output, subscription)) {
-        subscription->draining = true;
-        session->draining_count++;
-        return;
+    subscription->unsubscribing = true;
+    subscription->drains = (unsubscribe.flags & BROKER_UNSUBSCRIBE_DRAIN) != 0;
+    if (session->remote == NULL || !interest_retire(subscription)) {
+        unsubscribe_now(subscription);
     }
-    end_subscription(session, subscription);
+}
+
+void
+subscription_retired(struct subscription *subscription)
+{
+    struct session *session = subscription->session;
+    if (subscription->unsubscribing) {
+        unsubscribe_now(subscription);
+    } else {
+        stop_matching(subscription);
+    }
+    session_resume(session);
 }
 
 void
@@ -308,6 +330,19 @@ subscriptions_drained(struct session *session)
 }
 
 /* ---- the end of a session ------------------------------------------------ */
+
+bool
+subscriptions_retire(struct session *session)
+{
+    struct subscription *subscription;
+    LIST_FOREACH(subscription, &session->subscriptions, of_session)
+    {
+        if (subscription->group != NULL) {
+            (void)interest_retire(subscription);
+        }
+    }
+    return session->remote->retiring_count > 0;
+}
 
 void
 subscriptions_stop(struct session *session, bool groups_only)

@@ -223,7 +223,6 @@ index_join_remote(struct index *index, struct broker_bytes filter,
     remote->group = group;
     remote->worker = worker;
     remote->interest = interest;
-    remote->members = 1;
     LIST_INSERT_HEAD(&group->remotes, remote, of_group);
     index->epoch++;
     return remote;

@@ -171,6 +171,23 @@ interest_unref(struct core *core, struct interest *interest)
     leave_if_unused(core, interest);
 }
 
+/* There is room for the letters. */
+static void
+write_disinterest(struct exchange *exchange, struct interest *interest)
+{
+    for (uint32_t worker = 0; worker < exchange->workers; worker++) {
+        if ((interest->entered >> worker & 1) == 0) {
+            continue;
+        }
+        struct letter *letter =
+            exchange_write(exchange, worker, LETTER_DISINTEREST);
+        letter->interest.interest = interest;
+        letter->interest.remote =
+            interest->peers == NULL ? NULL : interest->peers[worker].remote;
+        interest->owed++;
+    }
+}
+
 void
 interest_write_leaving(struct core *core)
 {
@@ -180,17 +197,7 @@ interest_write_leaving(struct core *core)
            exchange_has_room(exchange)) {
         TAILQ_REMOVE(&exchange->leaving, interest, leaving);
         unlist(exchange, interest);
-        for (uint32_t worker = 0; worker < exchange->workers; worker++) {
-            if ((interest->entered >> worker & 1) == 0) {
-                continue;
-            }
-            struct letter *letter =
-                exchange_write(exchange, worker, LETTER_DISINTEREST);
-            letter->interest.interest = interest;
-            letter->interest.remote =
-                interest->peers == NULL ? NULL : interest->peers[worker].remote;
-            interest->owed++;
-        }
+        write_disinterest(exchange, interest);
         if (interest->owed == 0) {
             interest_free(exchange, interest);
         }
@@ -201,8 +208,126 @@ void
 interest_on_forgotten(struct core *core, const struct letter_interest *letter)
 {
     struct interest *interest = letter->interest;
-    if (--interest->owed == 0) {
-        interest_free(core->exchange, interest);
+    if (--interest->owed > 0) {
+        return;
+    }
+    struct subscription *retiring = interest->retiring;
+    if (retiring != NULL) {
+        interest_release(core, retiring);
+    }
+    interest_free(core->exchange, interest);
+    if (retiring != NULL) {
+        subscription_retired(retiring);
+    }
+}
+
+bool
+interest_retire(struct subscription *subscription)
+{
+    struct core *core = subscription->session->core;
+    struct interest *interest = subscription->interest;
+    if (interest == NULL || interest->peers == NULL || interest->members > 1 ||
+        interest->references > 1 || interest->entered == 0 ||
+        interest->retiring != NULL || !exchange_has_room(core->exchange)) {
+        return false;
+    }
+    unlist(core->exchange, interest);
+    write_disinterest(core->exchange, interest);
+    interest->retiring = subscription;
+    subscription->session->remote->retiring_count++;
+    return true;
+}
+
+/* ---- load ---------------------------------------------------------------- */
+
+void
+interest_touch(struct core *core, struct interest *interest)
+{
+    if (interest == NULL || interest->peers == NULL) {
+        return;
+    }
+    interest->is_changed = true;
+    if (!interest->is_touched) {
+        interest->is_touched = true;
+        TAILQ_INSERT_TAIL(&core->exchange->touched, interest, touched);
+    }
+}
+
+static uint64_t
+least_load(const struct group *group)
+{
+    uint64_t least = UINT64_MAX;
+    for (uint32_t i = 0; i < group->count && least > 0; i++) {
+        uint64_t load = group->members[i]->session->output.messages;
+        least = load < least ? load : least;
+    }
+    return least;
+}
+
+/* False if there was no memory. */
+static bool
+write_load(struct exchange *exchange, const struct interest *interest,
+    uint64_t load, uint32_t members)
+{
+    if (!exchange_has_room(exchange)) {
+        return false;
+    }
+    for (uint32_t worker = 0; worker < exchange->workers; worker++) {
+        const struct interest_peer *peer = &interest->peers[worker];
+        if (peer->remote == NULL) {
+            continue;
+        }
+        struct letter *letter = exchange_write(exchange, worker, LETTER_LOAD);
+        letter->interest = (struct letter_interest){.remote = peer->remote,
+            .load = load,
+            .processed = peer->processed,
+            .members = members};
+    }
+    return true;
+}
+
+/* Tell the others how busy the members here are, if there is news. */
+static void
+report_load(struct core *core, struct interest *interest)
+{
+    uint32_t members = interest->members;
+    uint64_t load = members == 0 ? 0 : least_load(interest->group);
+    bool news = interest->is_changed || load != interest->reported_load;
+    if (news && interest->listed && !interest->is_leaving &&
+        interest->owed == 0 &&
+        write_load(core->exchange, interest, load, members)) {
+        interest->is_changed = false;
+        interest->reported_load = load;
+    }
+}
+
+/* The members changed. Said at once, so that what the same session says next
+ * comes after it wherever it goes. */
+static void
+report_members(struct core *core, struct interest *interest)
+{
+    interest_touch(core, interest);
+    if (interest->peers != NULL) {
+        report_load(core, interest);
+    }
+}
+
+/* Whoever is busy is looked at again after each turn until it is not. */
+void
+interest_write_loads(struct core *core)
+{
+    struct exchange *exchange = core->exchange;
+    struct interest *interest = TAILQ_FIRST(&exchange->touched);
+    while (interest != NULL) {
+        struct interest *next = TAILQ_NEXT(interest, touched);
+        report_load(core, interest);
+        bool over = !interest->listed || interest->is_leaving;
+        bool busy = interest->members > 0 && least_load(interest->group) > 0;
+        if (over || (!busy && !interest->is_changed)) {
+            interest->is_touched = false;
+            TAILQ_REMOVE(&exchange->touched, interest, touched);
+        }
+        interest = next;
     }
 }
 
@@ -241,10 +366,14 @@ collect_at_home(struct core *core, uint32_t to, struct making *making)
         retained_copies(&core->retained, filter_of(making->interest), &count);
     for (size_t i = 0; making->values != NULL && i < count; i++) {
         struct block *frame = making->values[i].block;
-        making->values[i].block =
-            lends ? block_lend(frame, EXCHANGE_HOME) : block_ref(frame);
-        if (making->values[i].block == NULL) {
-            break;
+        if (lends) {
+            making->values[i].block = block_loan_new();
+            if (making->values[i].block == NULL) {
+                break;
+            }
+            block_lend(making->values[i].block, frame, EXCHANGE_HOME);
+        } else {
+            block_ref(frame);
         }
         making->value_count++;
     }
@@ -265,9 +394,9 @@ finish(struct core *core, struct making *making)
         interest->references++;
         subscription->interest = interest;
         if (subscription->group != NULL) {
-            subscription->group->interest = interest;
             interest->group = subscription->group;
-            interest_touch(core, interest);
+            interest->members++;
+            report_members(core, interest);
         }
     }
     subscription_made(subscription, ok, making->values, making->value_count);
@@ -291,6 +420,9 @@ collect(struct core *core, struct making *making)
 static bool
 needs_values(const struct making *making)
 {
+    if (making->collecting) {
+        return true; /* and the rest is home's to write */
+    }
     return making->wants_retained && !making->failed && !making->collected &&
            !making->interest->failed;
 }
@@ -384,16 +516,9 @@ interest_on_entered(
         LIST_REMOVE(making, of_interest);
         confirm(making);
     }
-    if (interest->failed) {
-        /* Who wants it again tries anew. */
-        unlist(core->exchange, interest);
-    }
+    /* One that failed stays in the table until the others were told to forget
+     * it, so that a new one of the same filter cannot be taken for it. */
     interest_unref(core, interest);
-    if (interest->failed && interest->references == 0 &&
-        !interest->is_leaving) {
-        interest->is_leaving = true;
-        TAILQ_INSERT_TAIL(&core->exchange->leaving, interest, leaving);
-    }
 }
 
 void
@@ -441,16 +566,20 @@ void
 interest_release(struct core *core, struct subscription *subscription)
 {
     struct interest *interest = subscription->interest;
-    struct group *group = subscription->group;
     if (interest == NULL) {
         return;
     }
     subscription->interest = NULL;
-    if (group != NULL && group->count == 1) {
-        group->interest = NULL;
+    if (subscription->group != NULL && --interest->members == 0) {
         interest->group = NULL;
     }
-    interest_touch(core, interest);
+    if (interest->retiring == subscription) {
+        interest->retiring = NULL;
+        if (subscription->session->remote != NULL) {
+            subscription->session->remote->retiring_count--;
+        }
+    }
+    report_members(core, interest);
     interest_unref(core, interest);
 }
 
@@ -493,84 +622,13 @@ interest_on_disinterest(
 }
 
 void
-interest_on_load(const struct letter_interest *letter)
+interest_on_load(struct core *core, const struct letter_interest *letter)
 {
     struct group_remote *remote = letter->remote;
+    if ((remote->members == 0) != (letter->members == 0)) {
+        core->index.epoch++; /* the group may be on routes, or is no more */
+    }
     remote->members = letter->members;
     remote->load = letter->load;
     remote->processed = letter->processed;
-}
-
-/* ---- load ---------------------------------------------------------------- */
-
-void
-interest_touch(struct core *core, struct interest *interest)
-{
-    if (interest == NULL || interest->peers == NULL) {
-        return;
-    }
-    interest->is_changed = true;
-    if (!interest->is_touched) {
-        interest->is_touched = true;
-        TAILQ_INSERT_TAIL(&core->exchange->touched, interest, touched);
-    }
-}
-
-static uint64_t
-least_load(const struct group *group)
-{
-    uint64_t least = UINT64_MAX;
-    for (uint32_t i = 0; i < group->count && least > 0; i++) {
-        uint64_t load = group->members[i]->session->output.messages;
-        least = load < least ? load : least;
-    }
-    return least;
-}
-
-/* False if there was no memory. */
-static bool
-write_load(struct exchange *exchange, const struct interest *interest,
-    uint64_t load, uint32_t members)
-{
-    if (!exchange_has_room(exchange)) {
-        return false;
-    }
-    for (uint32_t worker = 0; worker < exchange->workers; worker++) {
-        const struct interest_peer *peer = &interest->peers[worker];
-        if (peer->remote == NULL) {
-            continue;
-        }
-        struct letter *letter = exchange_write(exchange, worker, LETTER_LOAD);
-        letter->interest = (struct letter_interest){.remote = peer->remote,
-            .load = load,
-            .processed = peer->processed,
-            .members = members};
-    }
-    return true;
-}
-
-/* Whoever is busy is looked at again after each turn until it is not. */
-void
-interest_write_loads(struct core *core)
-{
-    struct exchange *exchange = core->exchange;
-    struct interest *interest = TAILQ_FIRST(&exchange->touched);
-    while (interest != NULL) {
-        struct interest *next = TAILQ_NEXT(interest, touched);
-        const struct group *group = interest->group;
-        uint32_t members = group == NULL ? 0 : group->count;
-        uint64_t load = members == 0 ? 0 : least_load(group);
-        bool news = interest->is_changed || load != interest->reported_load;
-        bool over = !interest->listed || interest->is_leaving;
-        if (news && !over && interest->owed == 0 &&
-            write_load(exchange, interest, load, members)) {
-            interest->is_changed = false;
-            interest->reported_load = load;
-        }
-        if (over || (load == 0 && !interest->is_changed)) {
-            interest->is_touched = false;
-            TAILQ_REMOVE(&exchange->touched, interest, touched);
-        }
-        interest = next;
-    }
 }

@@ -9,6 +9,9 @@
  * any worker receives from then on is matched. When the last one has gone the
  * others are told to forget it. The object lives until they have.
  *
+ * Where the last member that this worker has of a queue group leaves, messages
+ * may be on their way to it: it stays until the others have forgotten it.
+ *
  * For a queue group the others also keep how busy its members here are, so that
  * they can choose the least loaded (PROTOCOL.md section 5.1). That is reported
  * at the end of a turn in which it changed.
@@ -37,11 +40,13 @@ struct interest {
     TAILQ_ENTRY(interest) all;
     TAILQ_ENTRY(interest) leaving;
     TAILQ_ENTRY(interest) touched;
-    struct making_list makings; /* that wait for it */
-    struct group *group;        /* NULL: plain, or no member here */
-    uint32_t references;        /* subscriptions and makings */
-    uint32_t owed;              /* answers of others: entered, forgotten */
-    uint64_t entered;           /* by these workers, a bit each */
+    struct making_list makings;    /* that wait for it */
+    struct group *group;           /* NULL: plain, or no member here */
+    struct subscription *retiring; /* the last member, until all know it */
+    uint32_t references;           /* subscriptions and makings */
+    uint32_t members;              /* in the group */
+    uint32_t owed;                 /* answers of others: entered, forgotten */
+    uint64_t entered;              /* by these workers, a bit each */
     uint64_t reported_load;
     bool failed; /* somebody had no memory for it */
     bool listed; /* in the table */
@@ -78,6 +83,11 @@ struct making {
 bool interest_make(struct session *session, struct subscription *subscription,
     struct broker_bytes filter, struct broker_bytes group, bool wants_retained);
 
+/* A member of a queue group is to leave. If others may choose it for messages
+ * until they hear of that, true: it stays in the group, its session waits, and
+ * subscription_retired is called when all know. Else it may go at once. */
+bool interest_retire(struct subscription *subscription);
+
 /* The subscription is about to be taken out of the index. */
 void interest_release(struct core *core, struct subscription *subscription);
 
@@ -100,7 +110,7 @@ void interest_on_disinterest(
     struct core *core, uint32_t from, const struct letter_interest *letter);
 void interest_on_forgotten(
     struct core *core, const struct letter_interest *letter);
-void interest_on_load(const struct letter_interest *letter);
+void interest_on_load(struct core *core, const struct letter_interest *letter);
 void interest_on_collect(
     struct core *core, uint32_t from, struct making *making);
 void interest_on_collected(struct core *core, struct making *making);

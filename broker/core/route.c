@@ -150,6 +150,19 @@ add_group(struct route_builder *builder, struct group *group)
     builder->groups[builder->group_count++] = group;
 }
 
+static bool
+has_members_elsewhere(const struct group *group)
+{
+    const struct group_remote *remote;
+    LIST_FOREACH(remote, &group->remotes, of_group)
+    {
+        if (remote->members > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void
 add_filter(void *arg, struct filter *filter)
 {
@@ -163,8 +176,11 @@ add_filter(void *arg, struct filter *filter)
     struct group *group;
     LIST_FOREACH(group, &filter->groups, of_filter)
     {
-        add_group(builder, group);
-        builder->shares_groups |= !LIST_EMPTY(&group->remotes);
+        bool elsewhere = has_members_elsewhere(group);
+        if (group->count > 0 || elsewhere) {
+            add_group(builder, group);
+            builder->shares_groups |= elsewhere;
+        }
     }
 }
 

@@ -332,6 +332,15 @@ session_output_sent(struct session *session, size_t bytes)
 
 /* ---- receiving ----------------------------------------------------------- */
 
+/* Suspended as a whole, or until its subscriptions are made. */
+static bool
+is_suspended(const struct session *session)
+{
+    const struct session_remote *remote = session->remote;
+    return remote->is_suspended || remote->is_blocked ||
+           remote->making_count > 0 || remote->retiring_count > 0;
+}
+
 bool
 session_reserve(struct session *session, uint8_t **dst, size_t *room)
 {
@@ -344,9 +353,12 @@ session_reserve(struct session *session, uint8_t **dst, size_t *room)
     bool ok = intake_reserve(&session->intake, &core->intake, dst, room);
     while (!ok && core_shed(core)) {
         ok = intake_reserve(&session->intake, &core->intake, dst, room);
+        if (core->exchange != NULL) {
+            break; /* what was on loan is free only when it is given back */
+        }
     }
     if (!ok && core->exchange != NULL) {
-        core->exchange->shed_wanted = true; /* others may have it */
+        exchange_want_shed(core->exchange, core->now_ms);
     }
     session->starved = !ok;
     if (was_starved && !session->starved) {
@@ -379,27 +391,27 @@ bool
 session_wants_input(const struct session *session)
 {
     const struct session_remote *remote = session->remote;
-    if (remote != NULL && (remote->is_suspended || remote->making_count > 0 ||
-                              remote->wait_count > WAITS_MAX ||
-                              buffer_len(&remote->held) > CONTROL_BYTES_MAX)) {
+    if (remote != NULL &&
+        (is_suspended(session) || remote->wait_count > WAITS_MAX ||
+            buffer_len(&remote->held) > CONTROL_BYTES_MAX)) {
         return false;
     }
     return buffer_len(&session->output.control) <= CONTROL_BYTES_MAX;
 }
 
-/* Suspended as a whole, or until its subscriptions are made. */
-static bool
-is_suspended(const struct session *session)
-{
-    return session->remote->is_suspended || session->remote->making_count > 0;
-}
-
 bool
-session_may_process(const struct session *session, uint16_t frame_type)
+session_may_process(struct session *session, uint16_t frame_type)
 {
-    const struct session_remote *remote = session->remote;
-    return !remote->is_suspended &&
-           (remote->making_count == 0 || frame_type == BROKER_FRAME_SUBSCRIBE);
+    struct session_remote *remote = session->remote;
+    if (remote->is_suspended || remote->retiring_count > 0) {
+        return false;
+    }
+    if (frame_type != BROKER_FRAME_SUBSCRIBE) {
+        return remote->making_count == 0;
+    }
+    /* SUBACK would be held back, but not the messages that follow it. */
+    remote->is_blocked = wait_holds(session);
+    return !remote->is_blocked;
 }
 
 void
@@ -463,6 +475,11 @@ session_end_of_input(struct session *session)
 void
 session_ignore_input(struct session *session)
 {
+    if (session->remote != NULL && subscriptions_retire(session)) {
+        session->remote->is_deaf = true;
+        session->remote->input_ended = true; /* comes back here */
+        return;
+    }
     session->input_ended = true;
     subscriptions_stop(session, true);
     if (session->state == SESSION_OPEN && may_get_replies(session)) {
@@ -482,6 +499,7 @@ begin_closing(struct session *session, enum broker_status code)
     ack_flush(session);
     if (session->remote != NULL) {
         interest_cancel(session);
+        question_cancel(session);
     }
     subscriptions_stop(session, false);
     session->close_code = code;

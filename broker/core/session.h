@@ -38,11 +38,13 @@ struct session_remote {
     struct wait_queue waits;
     struct buffer held; /* control frames behind the first wait */
     uint64_t held_sum;  /* bytes ever written to it */
-    uint32_t making_count, wait_count;
+    uint32_t making_count, wait_count, retiring_count;
     bool is_suspended;   /* no frame is processed before a letter came */
     bool is_settling;    /* in wait.c: what was held is going out */
     bool is_dispatching; /* frames are being processed right now */
     bool input_ended;    /* while suspended */
+    bool is_deaf;        /* half-closed, and waits for members to retire */
+    bool is_blocked;     /* a SUBSCRIBE waits until nothing is held */
 };
 
 struct session {
@@ -165,7 +167,7 @@ void session_abort(struct session *session);
 void session_resume(struct session *session);
 /* May this frame be processed now? If not, and those behind it neither, until
  * session_resume. */
-bool session_may_process(const struct session *session, uint16_t frame_type);
+bool session_may_process(struct session *session, uint16_t frame_type);
 
 /* Refuse a publish. `frame` holds it, for the topic, or is NULL. */
 void session_refuse_publish(struct session *session, uint32_t id,
@@ -215,6 +217,10 @@ void handle_unsubscribe(
  * retained values, or ERROR, after which it is gone. */
 void subscription_made(struct subscription *subscription, bool ok,
     const struct retained_copy *values, size_t count);
+/* All other workers know that this member of a queue group is to leave. */
+void subscription_retired(struct subscription *subscription);
+/* Members of queue groups are to leave; true if the others must know first. */
+bool subscriptions_retire(struct session *session);
 /* Messages left the queue: end subscriptions that were waiting for it. */
 void subscriptions_drained(struct session *session);
 /* Stop matching for all, or for those in queue groups; queues stay. */

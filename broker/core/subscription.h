@@ -42,6 +42,8 @@ struct subscription {
     uint32_t id;
     uint32_t group_slot; /* its place in group->members */
     bool draining;       /* ends when its queue is empty */
+    bool unsubscribing;  /* by the peer, but others do not know it yet */
+    bool drains;         /* UNSUBSCRIBE said so */
 };
 LIST_HEAD(subscription_list, subscription);
 
@@ -63,7 +65,6 @@ struct group_remote {
 struct group {
     LIST_ENTRY(group) of_filter;
     LIST_HEAD(, group_remote) remotes;
-    struct interest *interest; /* of the members here; or NULL */
     struct topic_node *node;
     struct subscription **members;
     uint32_t count, capacity;

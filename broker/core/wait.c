@@ -186,6 +186,12 @@ settle(struct session *session)
     remote->is_settling = false;
     if (resume) {
         remote->is_suspended = false;
+    }
+    if (remote->is_blocked && TAILQ_EMPTY(&remote->waits)) {
+        remote->is_blocked = false;
+        resume = true;
+    }
+    if (resume) {
         session_resume(session);
     }
 }

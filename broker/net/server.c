@@ -76,20 +76,8 @@ server_turn_ended(struct server *server, struct worker *worker)
     if (worker != &server->workers[0]) {
         return;
     }
-    if (atomic_load(&server->failed) && !server->stopping) {
-        stop(server);
-    }
     if (server->stopping && atomic_load(&server->conn_count) == 0) {
         finish(server);
-    }
-}
-
-void
-server_fail(struct server *server)
-{
-    atomic_store(&server->failed, true);
-    if (server->workers[0].has_mailbox) {
-        mailbox_order(&server->workers[0].mailbox, 0);
     }
 }
 
@@ -434,10 +422,15 @@ settle(struct server *server)
     while (!quiet) {
         quiet = true;
         for (uint32_t i = 0; i < server->worker_count; i++) {
+            if (server->workers[i].core != NULL) {
+                core_post_mail(server->workers[i].core);
+            }
+        }
+        for (uint32_t i = 0; i < server->worker_count; i++) {
             struct worker *worker = &server->workers[i];
             if (worker->core != NULL && worker->has_mailbox) {
-                core_post_mail(worker->core);
                 quiet = !worker_read_mail(worker) && quiet;
+                quiet = core_read_mail(worker->core) && quiet;
             }
         }
     }
@@ -528,7 +521,7 @@ server_run(struct server *server)
     }
     order_others(server, WORKER_FINISH);
     join_threads(server);
-    if (!ok || atomic_load(&server->failed)) {
+    if (!ok) {
         return EXIT_FAILURE;
     }
     log_event(LOG_LEVEL_INFO, "stopped", "reason=\"signal\"");

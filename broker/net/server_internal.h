@@ -25,7 +25,6 @@ struct server {
     char *addresses;
     _Atomic uint64_t shared_bytes; /* memory in use by all cores */
     _Atomic uint64_t conn_count;   /* accepted and not yet ended */
-    _Atomic bool failed;
     struct parking {
         pthread_mutex_t mutex;
         pthread_cond_t changed;
@@ -45,8 +44,5 @@ void server_turn_ended(struct server *server, struct worker *worker);
 
 /* Wait, between two turns, until home has read what it wants to know. */
 void server_park(struct server *server);
-
-/* A worker cannot go on: stop all. Any thread. */
-void server_fail(struct server *server);
 
 #endif

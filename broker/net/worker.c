@@ -88,7 +88,7 @@ end_turn(struct worker *worker)
         worker_drop_conns(worker);
     }
     conn_reap(worker);
-    core_post_loads(worker->core);
+    core_post_mail(worker->core);
     plan_tick(worker, now_ms, due_ms);
     server_turn_ended(worker->server, worker);
 }
@@ -104,9 +104,7 @@ worker_run(struct worker *worker)
         if (event_base_loop(worker->base, flags) < 0) {
             log_event(LOG_LEVEL_ERROR, "loop-failed", "reason=\"%s\"",
                 strerror(errno));
-            worker->failed = true;
-            server_fail(worker->server);
-            return;
+            _exit(EXIT_FAILURE); /* there is no broker without its loops */
         }
         end_turn(worker);
     }
@@ -120,6 +118,7 @@ worker_accept(
 {
     worker_now(worker);
     if (!conn_open(worker, fd, id, peer, reject)) {
+        server_conn_ended(worker->server, worker);
         log_event(LOG_LEVEL_ERROR, "conn-refused",
             "peer=%s reason=\"out of memory\"", peer);
     }

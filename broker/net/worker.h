@@ -48,7 +48,6 @@ struct worker {
     uint32_t number;
     bool done;  /* leave the loop */
     bool drops; /* all connections, at the end of the turn */
-    bool failed;
     bool has_thread;
     bool has_mailbox;
     pthread_t thread;

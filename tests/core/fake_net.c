@@ -124,7 +124,6 @@ settle(struct fake_net *net)
         quiet = true;
         for (uint32_t worker = 0; worker < net->workers; worker++) {
             core_post_mail(net->cores[worker]);
-            core_post_loads(net->cores[worker]);
         }
         for (uint32_t worker = 0; worker < net->workers; worker++) {
             struct mailbag *bags = net->mail[worker].first;
