@@ -7,6 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A member of a queue group takes up to so many messages of a run in a row, and
+ * at most this part of what would be its even share of the run. */
+#define GROUP_SHARE_MAX  16u
+#define GROUP_SHARE_PART 4u
+
 /* ---- one session --------------------------------------------------------- */
 
 static void
@@ -107,6 +112,50 @@ deliver_done(struct core *core)
         session->is_slow = false;
         session_close_now(session, BROKER_E_SLOW_CONSUMER);
     }
+}
+
+/* Is it open which of the slice's messages this one will take? Where the newest
+ * are refused, the edge of the queue may lie in the middle of the slice; and
+ * some of them may be larger than the peer accepts. */
+static bool
+may_take_part(const struct session *session, const struct context *context,
+    const struct output_run *slice)
+{
+    const struct core *core = session->core;
+    bool fits = output_fits(&session->output, slice->bytes);
+    if (session->max_body_bytes < core->options.max_body_bytes) {
+        return !fits || slice->bytes > (uint64_t)BROKER_HEADER_BYTES +
+                                           session->max_body_bytes;
+    }
+    return !fits && context->overflow != BROKER_OVERFLOW_DROP_OLDEST;
+}
+
+static bool
+target_may_take_part(const struct route *route, const struct output_run *slice)
+{
+    for (uint32_t i = 0; i < route->target_count; i++) {
+        const struct route_target *target = &route->targets[i];
+        if (may_take_part(target->session, target->context, slice)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The first `messages` frames of a slice, or all if it has no more. */
+static struct output_run
+first_messages(const struct output_run *slice, uint32_t messages)
+{
+    struct output_run first = *slice;
+    if (slice->messages <= messages) {
+        return first;
+    }
+    first.messages = messages;
+    first.bytes = 0;
+    for (uint32_t i = 0; i < messages; i++) {
+        first.bytes += wire_frame_bytes(slice->data + first.bytes);
+    }
+    return first;
 }
 
 /* ---- queue groups -------------------------------------------------------- */
@@ -256,13 +305,32 @@ deliver_apart(const struct route *route, const struct output_run *slice)
     return refused;
 }
 
-/* One message on a route with groups. */
-static uint32_t
-deliver_grouped(struct core *core, const struct route *route,
+static bool
+pick_may_take_part(const struct core *core, const struct route *route,
     const struct output_run *slice)
 {
+    for (uint32_t i = 0; i < route->group_count; i++) {
+        const struct subscription *pick = core->picks[i];
+        if (may_take_part(pick->session, pick->context, slice)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One choice on a route with groups: whoever is chosen gets the whole slice if
+ * it can take it, else the first message of it, which *slice is then. */
+static uint32_t
+deliver_grouped(
+    struct core *core, const struct route *route, struct output_run *slice)
+{
     uint32_t refused = 0;
-    if (!choose_members(core, route)) {
+    bool chosen = choose_members(core, route);
+    if (slice->messages > 1 && (!chosen || target_may_take_part(route, slice) ||
+                                   pick_may_take_part(core, route, slice))) {
+        *slice = first_messages(slice, 1);
+    }
+    if (!chosen) {
         return deliver_apart(route, slice);
     }
     for (uint32_t i = 0; i < route->target_count; i++) {
@@ -279,10 +347,28 @@ deliver_grouped(struct core *core, const struct route *route,
 
 /* ---- runs ---------------------------------------------------------------- */
 
-/* Returns how many subscriptions could not take it. */
+/* How many messages of a run a member takes in a row. In a long run that is
+ * several, because one slice costs about as much as one message; but never more
+ * than a small part of what each would get of it, so that short runs, and the
+ * ends of long ones, are divided as evenly as if each went alone. PROTOCOL.md
+ * section 5.1. */
 static uint32_t
-deliver_slice(struct core *core, const struct route *route,
-    const struct output_run *slice)
+group_share(const struct run *run)
+{
+    uint32_t members = 1;
+    for (uint32_t i = 0; i < run->route->group_count; i++) {
+        const struct group *group = run->route->groups[i];
+        members = group->count > members ? group->count : members;
+    }
+    uint32_t share = run->slice.messages / members / GROUP_SHARE_PART;
+    return share < 1 ? 1 : share > GROUP_SHARE_MAX ? GROUP_SHARE_MAX : share;
+}
+
+/* Returns how many subscriptions could not take the slice, or its first message
+ * if that is all that *slice is afterwards. */
+static uint32_t
+deliver_slice(
+    struct core *core, const struct route *route, struct output_run *slice)
 {
     if (route->group_count > 0) {
         return deliver_grouped(core, route, slice);
@@ -297,74 +383,45 @@ deliver_slice(struct core *core, const struct route *route,
     return refused;
 }
 
-/* Is it open which of the run's messages this one will take? Where the newest
- * are refused, the edge of the queue may lie in the middle of the run; and some
- * of them may be larger than the peer accepts. */
-static bool
-may_take_part(const struct route_target *target, const struct run *run,
-    const struct core *core)
+/* The run in parts of up to `most` messages. */
+static void
+deliver_parts(struct core *core, const struct run *run, uint32_t most)
 {
-    const struct session *session = target->session;
-    bool fits = output_fits(&session->output, run->slice.bytes);
-    if (session->max_body_bytes < core->options.max_body_bytes) {
-        return !fits || run->slice.bytes > (uint64_t)BROKER_HEADER_BYTES +
-                                               session->max_body_bytes;
+    struct output_run rest = run->slice;
+    uint32_t done = 0;
+    while (rest.messages > 0) {
+        struct output_run part = first_messages(&rest, most);
+        uint32_t refused = deliver_slice(core, run->route, &part);
+        if (run->first_id != 0) {
+            ack_note(run->publisher, run->first_id + done, part.messages,
+                run->route->matched, refused);
+        }
+        done += part.messages;
+        rest.data += part.bytes;
+        rest.bytes -= part.bytes;
+        rest.messages -= part.messages;
     }
-    return !fits && target->context->overflow != BROKER_OVERFLOW_DROP_OLDEST;
 }
 
-/* Must the run be taken apart? With groups each message may go to another
- * member. */
-static bool
-needs_single_messages(const struct core *core, const struct run *run)
+/* How many of the run's messages can be handed on at once. */
+static uint32_t
+messages_at_once(const struct run *run)
 {
     const struct route *route = run->route;
     if (route->group_count > 0) {
-        return true;
+        return group_share(run);
     }
-    for (uint32_t i = 0; i < route->target_count; i++) {
-        if (may_take_part(&route->targets[i], run, core)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void
-deliver_single_messages(struct core *core, const struct run *run)
-{
-    size_t pos = 0;
-    for (uint32_t i = 0; i < run->slice.messages; i++) {
-        struct output_run one = {.block = run->slice.block,
-            .data = run->slice.data + pos,
-            .bytes = wire_frame_bytes(run->slice.data + pos),
-            .messages = 1};
-        uint32_t refused = deliver_slice(core, run->route, &one);
-        if (run->first_id != 0) {
-            ack_note(run->publisher, run->first_id + i, 1, run->route->matched,
-                refused);
-        }
-        pos += one.bytes;
-    }
+    return target_may_take_part(route, &run->slice) ? 1 : run->slice.messages;
 }
 
 void
 deliver_run(struct core *core, const struct run *run)
 {
-    const struct route *route = run->route;
-    if (route->matched == 0) {
+    if (run->route->matched == 0) {
         core->totals.no_match_messages += run->slice.messages;
     } else {
         core->totals.matched_messages += run->slice.messages;
     }
-    if (run->slice.messages > 1 && needs_single_messages(core, run)) {
-        deliver_single_messages(core, run);
-    } else {
-        uint32_t refused = deliver_slice(core, route, &run->slice);
-        if (run->first_id != 0) {
-            ack_note(run->publisher, run->first_id, run->slice.messages,
-                route->matched, refused);
-        }
-    }
+    deliver_parts(core, run, messages_at_once(run));
     deliver_done(core);
 }
