@@ -273,7 +273,7 @@ session_output_spans(
     return count;
 }
 
-void
+bool
 session_output_sent(struct session *session, size_t bytes)
 {
     output_sent(&session->output, bytes);
@@ -291,6 +291,7 @@ session_output_sent(struct session *session, size_t bytes)
     bool more = !output_is_empty(&session->output) ||
                 (session->state == SESSION_CLOSING && !session->goaway_sent);
     session->output_announced = more;
+    return more;
 }
 
 /* ---- receiving ----------------------------------------------------------- */
