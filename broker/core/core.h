@@ -137,10 +137,11 @@ void session_end_of_input(struct session *session);
  * again after something was sent. */
 bool session_wants_input(const struct session *session);
 
-/* What to send: as output_spans and output_sent. */
+/* What to send: as output_spans and output_sent. The latter tells whether there
+ * is more. */
 size_t session_output_spans(
     struct session *session, struct output_span *spans, size_t max);
-void session_output_sent(struct session *session, size_t bytes);
+bool session_output_sent(struct session *session, size_t bytes);
 
 /* Bytes of messages that are queued, with what it takes to queue them. */
 uint64_t session_queued_bytes(const struct session *session);

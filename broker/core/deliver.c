@@ -8,6 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A member of a queue group takes up to so many messages of a run in a row, and
+ * at most this part of what would be its even share of the run. */
+#define GROUP_SHARE_MAX  16u
+#define GROUP_SHARE_PART 4u
+
 /* ---- one session --------------------------------------------------------- */
 
 static void
@@ -108,6 +113,58 @@ deliver_done(struct core *core)
         session->is_slow = false;
         session_close_now(session, BROKER_E_SLOW_CONSUMER);
     }
+}
+
+/* Is it open which of the slice's messages this one will take? Where the newest
+ * are refused, the edge of the queue may lie in the middle of the slice; and
+ * some of them may be larger than the peer accepts. */
+static bool
+may_take_part(const struct session *session, const struct context *context,
+    const struct output_run *slice)
+{
+    const struct core *core = session->core;
+    bool fits = output_fits(&session->output, slice->bytes);
+    if (session->max_body_bytes < core->options.max_body_bytes) {
+        return !fits || slice->bytes > (uint64_t)BROKER_HEADER_BYTES +
+                                           session->max_body_bytes;
+    }
+    return !fits && context->overflow != BROKER_OVERFLOW_DROP_OLDEST;
+}
+
+static bool
+target_may_take_part(const struct route *route, const struct output_run *slice)
+{
+    for (uint32_t i = 0; i < route->target_count; i++) {
+        const struct route_target *target = &route->targets[i];
+        if (may_take_part(target->session, target->context, slice)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The first `messages` frames of a slice, or all if it has no more. */
+static struct output_run
+first_messages(const struct output_run *slice, uint32_t messages)
+{
+    struct output_run first = *slice;
+    if (slice->messages <= messages) {
+        return first;
+    }
+    first.messages = messages;
+    first.bytes = 0;
+    for (uint32_t i = 0; i < messages; i++) {
+        first.bytes += wire_frame_bytes(slice->data + first.bytes);
+    }
+    return first;
+}
+
+static void
+take_off(struct output_run *rest, const struct output_run *part)
+{
+    rest->data += part->bytes;
+    rest->bytes -= part->bytes;
+    rest->messages -= part->messages;
 }
 
 /* ---- queue groups -------------------------------------------------------- */
@@ -359,20 +416,79 @@ deliver_chosen(struct core *core, const struct route *route,
     return refused + deliver_picks(core, route, slice);
 }
 
-static uint32_t
-deliver_grouped(struct core *core, const struct route *route,
+static bool
+pick_may_take_part(const struct core *core, const struct route *route,
     const struct output_run *slice)
 {
-    return choose_members(core, route) ? deliver_chosen(core, route, slice)
-                                       : deliver_apart(route, slice);
+    for (uint32_t i = 0; i < route->group_count; i++) {
+        const struct subscription *pick = core->picks[i];
+        if (pick != NULL && may_take_part(pick->session, &pick->own, slice)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Choose members for the slice. Whoever is chosen gets the whole slice if it
+ * can take it, else the first message of it, which *slice is then. False if
+ * memory is out. */
+static bool
+choose_for(
+    struct core *core, const struct route *route, struct output_run *slice)
+{
+    bool chosen = choose_members(core, route);
+    if (slice->messages > 1 && (!chosen || target_may_take_part(route, slice) ||
+                                   pick_may_take_part(core, route, slice))) {
+        *slice = first_messages(slice, 1);
+    }
+    return chosen;
+}
+
+static uint32_t
+deliver_grouped(
+    struct core *core, const struct route *route, struct output_run *slice)
+{
+    return choose_for(core, route, slice) ? deliver_chosen(core, route, slice)
+                                          : deliver_apart(route, slice);
+}
+
+static uint32_t
+members_of(const struct group *group, bool everywhere)
+{
+    uint32_t members = group->count;
+    const struct group_remote *remote;
+    LIST_FOREACH(remote, &group->remotes, of_group)
+    {
+        members += everywhere ? remote->members : 0;
+    }
+    return members;
+}
+
+/* How many messages of a run a member takes in a row. In a long run that is
+ * several, because one slice costs about as much as one message; but never more
+ * than a small part of what each would get of it, so that short runs, and the
+ * ends of long ones, are divided as evenly as if each went alone. PROTOCOL.md
+ * section 5.1. */
+static uint32_t
+group_share(const struct run *run)
+{
+    const struct route *route = run->route;
+    uint32_t most = 1;
+    for (uint32_t i = 0; i < route->group_count; i++) {
+        uint32_t members = members_of(route->groups[i], route->shares_groups);
+        most = members > most ? members : most;
+    }
+    uint32_t share = run->slice.messages / most / GROUP_SHARE_PART;
+    return share < 1 ? 1 : share > GROUP_SHARE_MAX ? GROUP_SHARE_MAX : share;
 }
 
 /* ---- runs ---------------------------------------------------------------- */
 
-/* Returns how many subscriptions here could not take it. */
+/* Returns how many subscriptions here could not take the slice, or its first
+ * message if that is all that *slice is afterwards. */
 static uint32_t
-deliver_slice(struct core *core, const struct route *route,
-    const struct output_run *slice)
+deliver_slice(
+    struct core *core, const struct route *route, struct output_run *slice)
 {
     if (route->group_count > 0) {
         return deliver_grouped(core, route, slice);
@@ -385,39 +501,6 @@ deliver_slice(struct core *core, const struct route *route,
         }
     }
     return refused;
-}
-
-/* Is it open which of the run's messages this one will take? Where the newest
- * are refused, the edge of the queue may lie in the middle of the run; and some
- * of them may be larger than the peer accepts. */
-static bool
-may_take_part(const struct route_target *target, const struct run *run,
-    const struct core *core)
-{
-    const struct session *session = target->session;
-    bool fits = output_fits(&session->output, run->slice.bytes);
-    if (session->max_body_bytes < core->options.max_body_bytes) {
-        return !fits || run->slice.bytes > (uint64_t)BROKER_HEADER_BYTES +
-                                               session->max_body_bytes;
-    }
-    return !fits && target->context->overflow != BROKER_OVERFLOW_DROP_OLDEST;
-}
-
-/* Must the run be taken apart? With groups each message may go to another
- * member. */
-static bool
-needs_single_messages(const struct core *core, const struct run *run)
-{
-    const struct route *route = run->route;
-    if (route->group_count > 0) {
-        return true;
-    }
-    for (uint32_t i = 0; i < route->target_count; i++) {
-        if (may_take_part(&route->targets[i], run, core)) {
-            return true;
-        }
-    }
-    return false;
 }
 
 /* `refused` subscriptions here could not take the messages of the run from
@@ -434,17 +517,18 @@ note_outcome(
     }
 }
 
+/* The run in parts of up to `most` messages. */
 static void
-deliver_single_messages(struct core *core, const struct run *run)
+deliver_parts(struct core *core, const struct run *run, uint32_t most)
 {
-    size_t pos = 0;
-    for (uint32_t i = 0; i < run->slice.messages; i++) {
-        struct output_run one = {.block = run->slice.block,
-            .data = run->slice.data + pos,
-            .bytes = wire_frame_bytes(run->slice.data + pos),
-            .messages = 1};
-        note_outcome(run, i, 1, deliver_slice(core, run->route, &one));
-        pos += one.bytes;
+    struct output_run rest = run->slice;
+    uint32_t done = 0;
+    while (rest.messages > 0) {
+        struct output_run part = first_messages(&rest, most);
+        uint32_t refused = deliver_slice(core, run->route, &part);
+        note_outcome(run, done, part.messages, refused);
+        done += part.messages;
+        take_off(&rest, &part);
     }
 }
 
@@ -452,14 +536,16 @@ deliver_single_messages(struct core *core, const struct run *run)
 static void
 deliver_here(struct core *core, const struct run *run)
 {
-    if (run->slice.messages > 1 && needs_single_messages(core, run)) {
-        deliver_single_messages(core, run);
-    } else {
-        note_outcome(run, 0, run->slice.messages,
-            deliver_slice(core, run->route, &run->slice));
+    const struct route *route = run->route;
+    uint32_t at_once = run->slice.messages;
+    if (route->group_count > 0) {
+        at_once = group_share(run);
+    } else if (target_may_take_part(route, &run->slice)) {
+        at_once = 1;
     }
+    deliver_parts(core, run, at_once);
     if (run->wait != NULL) {
-        wait_matched(run->wait, run->route->matched);
+        wait_matched(run->wait, route->matched);
     }
 }
 
@@ -501,45 +587,40 @@ forward_slice(struct core *core, const struct run *run, uint32_t index,
     return failed;
 }
 
+/* What one choice of members gets of the rest of a run: *slice, or its first
+ * message. `index` is that of the first message in the run's wait. */
 static void
-deliver_message_abroad(struct core *core, const struct run *run, uint32_t index,
-    const struct output_run *slice)
+deliver_part_abroad(struct core *core, const struct run *run, uint32_t index,
+    struct output_run *slice)
 {
     const struct route *route = run->route;
     uint32_t refused;
-    if (choose_members(core, route)) {
+    if (choose_for(core, route, slice)) {
         refused = forward_slice(core, run, index, slice);
         refused += deliver_chosen(core, route, slice);
     } else {
         refused = deliver_apart(route, slice);
     }
     if (run->wait != NULL) {
-        wait_refused(run->wait, index, 1, refused);
-        wait_matched(run->wait, route->matched);
+        wait_refused(run->wait, index, slice->messages, refused);
     }
 }
 
-/* Each message may go to another worker's member of a group. */
+/* Each part may go to another worker's member of a group. */
 static void
-deliver_messages_abroad(struct core *core, const struct run *run)
+deliver_parts_abroad(struct core *core, const struct run *run)
 {
-    size_t pos = 0;
-    for (uint32_t i = 0; i < run->slice.messages; i++) {
-        struct output_run one = {.block = run->slice.block,
-            .data = run->slice.data + pos,
-            .bytes = wire_frame_bytes(run->slice.data + pos),
-            .messages = 1};
-        struct run with = *run;
-        if (run->wait == NULL && run->first_id != 0) {
-            with.wait = wait_new(run->publisher, run->first_id + i, 1);
-            with.own_wait = true;
-        }
-        deliver_message_abroad(core, &with, with.own_wait ? 0 : i, &one);
-        if (with.wait != NULL && with.own_wait) {
-            with.wait->request = run->request;
-            wait_close(core, with.wait);
-        }
-        pos += one.bytes;
+    struct output_run rest = run->slice;
+    uint32_t most = group_share(run);
+    uint32_t done = 0;
+    while (rest.messages > 0) {
+        struct output_run part = first_messages(&rest, most);
+        deliver_part_abroad(core, run, done, &part);
+        done += part.messages;
+        take_off(&rest, &part);
+    }
+    if (run->wait != NULL) {
+        wait_matched(run->wait, run->route->matched);
     }
 }
 
@@ -550,16 +631,19 @@ deliver_run_abroad(struct core *core, const struct run *run)
     if (run->wait == NULL && run->first_id != 0) {
         with.wait =
             wait_new(run->publisher, run->first_id, run->slice.messages);
-        with.own_wait = true;
         with.first_id = 0;
     }
-    uint32_t failed = forward_slice(core, &with, 0, &run->slice);
     if (with.wait != NULL) {
         with.wait->request = run->request;
-        wait_refused(with.wait, 0, run->slice.messages, failed);
     }
-    deliver_here(core, &with);
-    if (with.wait != NULL && with.own_wait) {
+    if (run->route->shares_groups) {
+        deliver_parts_abroad(core, &with);
+    } else {
+        uint32_t failed = forward_slice(core, &with, 0, &run->slice);
+        note_outcome(&with, 0, run->slice.messages, failed);
+        deliver_here(core, &with);
+    }
+    if (with.wait != NULL && run->wait == NULL) {
         wait_close(core, with.wait);
     }
 }
@@ -582,9 +666,7 @@ deliver_run(struct core *core, const struct run *run)
 {
     const struct route *route = run->route;
     count_run(core, run);
-    if (route->shares_groups) {
-        deliver_messages_abroad(core, run);
-    } else if (route->workers != 0) {
+    if (route->shares_groups || route->workers != 0) {
         deliver_run_abroad(core, run);
     } else {
         deliver_here(core, run);

@@ -20,16 +20,15 @@ continued(
     struct outbox *outbox, const struct forward *forward, uint32_t pick_count)
 {
     struct mailbag *bag = outbox->last;
-    if (forward->index == 0 || forward->run->wait != NULL || pick_count > 1 ||
-        bag == NULL || bag->count == 0 ||
-        bag->letters[bag->count - 1].kind != LETTER_RUN) {
+    if (forward->index == 0 || pick_count > 1 || bag == NULL ||
+        bag->count == 0 || bag->letters[bag->count - 1].kind != LETTER_RUN) {
         return NULL;
     }
     struct letter_run *run = &bag->letters[bag->count - 1].run;
     bool follows = run->data + run->bytes == forward->slice->data &&
                    run->block->original == forward->slice->block;
-    return follows && run->plain == forward->plain &&
-                   run->pick_count == pick_count
+    return follows && run->wait == forward->run->wait &&
+                   run->plain == forward->plain && run->pick_count == pick_count
                ? run
                : NULL;
 }

@@ -16,7 +16,7 @@ static bool
 ring_grow(struct output *output)
 {
     uint32_t capacity = output->capacity == 0 ? RING_MIN : output->capacity * 2;
-    struct segment *ring = calloc(capacity, sizeof *ring);
+    struct segment *ring = malloc(capacity * sizeof *ring);
     if (ring == NULL) {
         return false;
     }

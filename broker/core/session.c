@@ -309,7 +309,7 @@ session_output_spans(
     return count;
 }
 
-void
+bool
 session_output_sent(struct session *session, size_t bytes)
 {
     output_sent(&session->output, bytes);
@@ -328,6 +328,7 @@ session_output_sent(struct session *session, size_t bytes)
                 (session->state == SESSION_CLOSING && !session->goaway_sent &&
                     !wait_holds(session));
     session->output_announced = more;
+    return more;
 }
 
 /* ---- receiving ----------------------------------------------------------- */

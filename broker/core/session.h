@@ -255,7 +255,6 @@ struct run {
     struct output_run slice;
     struct wait *wait; /* to be told the outcome; NULL: acknowledge it */
     uint32_t first_id; /* 0: no acknowledgement wanted */
-    bool own_wait;     /* `wait` is closed when the run is delivered */
     bool forwarded;    /* by another worker, which has counted it */
     bool request;      /* has a REPLY_TO: is to match */
 };

@@ -44,6 +44,7 @@ wait_new_for(
         wait->origin = origin;
         wait->origin_worker = worker;
         wait->origin_index = index;
+        wait->counts = index == 0;
         wait->count = count;
         wait->missing = 1;
     }
@@ -231,7 +232,7 @@ report_to_origin(struct core *core, struct wait *wait)
             .refused = refused};
         index += count;
         if (index == wait->count) {
-            letter->result.matched = wait->matched;
+            letter->result.matched = wait->counts ? wait->matched : 0;
             letter->result.status = wait->status;
             letter->result.final = true;
             wait_free(wait);

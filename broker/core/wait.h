@@ -39,6 +39,7 @@ struct wait {
     uint64_t held_end;       /* what is held up to here comes before */
     struct output_run frame; /* of a single one: for its refusal */
     enum broker_status status;
+    bool counts;  /* tells the origin how many matched: the first part does */
     bool request; /* has to match */
     bool resumes; /* the session is suspended until then */
 };

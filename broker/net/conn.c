@@ -20,6 +20,9 @@
 /* No more than this from one connection in one turn, so that a flood does not
  * hold up the others. */
 #define TURN_READ_BYTES (512u * 1024u)
+/* The rest of that is left for the next turn if it is less than this: so few
+ * bytes are not worth a system call while there are more. */
+#define READ_BYTES_MIN (32u * 1024u)
 /* Queues of at most this much are sent first. */
 #define SHORT_BYTES       (16u * 1024u)
 #define TURN_WRITE_ROUNDS 8
@@ -296,9 +299,12 @@ conn_write(struct conn *conn)
             conn_end(conn, strerror(errno));
             return false;
         }
-        session_output_sent(conn->session, (size_t)sent);
+        bool more = session_output_sent(conn->session, (size_t)sent);
         if ((size_t)sent < span_bytes(spans, count)) {
             wait_for_room(conn);
+            return false;
+        }
+        if (!more) {
             return false;
         }
     }
@@ -416,7 +422,8 @@ conn_read(struct conn *conn)
 {
     size_t budget = TURN_READ_BYTES;
     bool drained = false;
-    while (!drained && budget > 0 && session_wants_input(conn->session)) {
+    while (!drained && budget >= READ_BYTES_MIN &&
+           session_wants_input(conn->session)) {
         uint8_t *dst;
         size_t room;
         if (!session_reserve(conn->session, &dst, &room)) {

@@ -119,6 +119,77 @@ Test(publish, numbers_wrap_around)
     fake_net_fini(&net);
 }
 
+/* Frames that follow each other are compared up to the payload, in pieces: none
+ * of their bytes may be passed over. */
+static void
+expect_told_apart(size_t topic_bytes, size_t at, size_t same_bytes)
+{
+    char topic[64];
+    char other[64];
+    memset(topic, 'a', topic_bytes);
+    topic[topic_bytes] = '\0';
+    memcpy(other, topic, sizeof other);
+    other[at] = 'b';
+    struct fake_net net;
+    expect_net(&net);
+    struct fake_peer *reader = subscriber(&net, 1, topic);
+    struct fake_peer *elsewhere = subscriber(&net, 1, other);
+    struct fake_peer *writer = expect_open(&net);
+    struct say say = {0};
+    say_publish(&say, 0, topic, "x");
+    say_publish(&say, 0, topic, "y");
+    say_publish(&say, 0, topic, same_bytes == 0 ? "yy" : "z");
+    say_publish(&say, 0, other, "z");
+    say_publish(&say, 0, topic, "x");
+    expect_fed(writer, &say);
+    expect_context(reader, 1, 0, 0);
+    expect_publish(reader, topic, "x");
+    expect_publish(reader, topic, "y");
+    expect_publish(reader, topic, same_bytes == 0 ? "yy" : "z");
+    expect_publish(reader, topic, "x");
+    expect_nothing(reader);
+    expect_context(elsewhere, 1, 0, 0);
+    expect_publish(elsewhere, other, "z");
+    expect_nothing(elsewhere);
+    fake_net_fini(&net);
+}
+
+Test(publish, every_byte_of_the_topic_tells_messages_apart)
+{
+    for (size_t topic_bytes = 1; topic_bytes < 40; topic_bytes++) {
+        for (size_t at = 0; at < topic_bytes; at++) {
+            expect_told_apart(topic_bytes, at, 0);
+            expect_told_apart(topic_bytes, at, 1);
+        }
+    }
+}
+
+Test(publish, a_run_ends_with_the_last_whole_frame)
+{
+    for (uint32_t id = 0; id <= 1; id++) {
+        struct say whole = {0};
+        for (uint32_t i = 0; i < 4; i++) {
+            say_publish(&whole, id == 0 ? 0 : id + i, "some/topic", "payload");
+        }
+        for (size_t cut = 1; cut < whole.len; cut++) {
+            struct fake_net net;
+            expect_net(&net);
+            struct fake_peer *reader = subscriber(&net, 1, "some/topic");
+            struct fake_peer *writer = expect_open(&net);
+            fake_feed(writer, whole.bytes, cut);
+            fake_take_all(reader);
+            size_t arrived = cut / (whole.len / 4);
+            cr_assert_eq(
+                reader->session->output.delivered, arrived, "%zu bytes", cut);
+            fake_feed(writer, whole.bytes + cut, whole.len - cut);
+            fake_take_all(reader);
+            cr_assert_eq(reader->session->output.delivered, 4);
+            fake_net_fini(&net);
+        }
+        say_fini(&whole);
+    }
+}
+
 Test(publish, refusals)
 {
     static const struct {
@@ -291,6 +362,54 @@ Test(publish, at_the_edge_of_a_queue_each_number_is_told_its_fate)
     }
     expect_gap(reader, BROKER_GAP_OVERFLOW, 30 - queued, 1);
     fake_net_fini(&net);
+}
+
+/* A queue group that takes several in a row takes them one by one there, with
+ * or without a plain subscription beside it. */
+Test(publish, at_the_edge_of_a_group_each_number_is_told_its_fate)
+{
+    for (uint32_t plain = 0; plain <= 1; plain++) {
+        struct core_options options = fake_options();
+        options.max_output_bytes = 20000;
+        struct fake_net net;
+        fake_net_init(&net, &options, 1, NULL);
+        struct fake_peer *reader = expect_open(&net);
+        struct fake_peer *other = expect_open(&net);
+        struct fake_peer *writer = expect_open(&net);
+        struct say say = {0};
+        struct say_subscription want = {.id = 1,
+            .filter = "a",
+            .group = plain == 1 ? NULL : "g",
+            .overflow = BROKER_OVERFLOW_DROP_NEWEST};
+        say_subscribe_with(&say, &want);
+        expect_fed(reader, &say);
+        expect_suback(reader, 1, 0);
+        if (plain == 1) {
+            struct say_subscription group = {
+                .id = 1, .filter = "a", .group = "g"};
+            say_subscribe_with(&say, &group);
+            expect_fed(other, &say);
+            expect_suback(other, 1, 0);
+        }
+        for (uint32_t id = 1; id <= 40; id++) {
+            say_sized(&say, id, 83); /* 100 bytes each */
+        }
+        expect_fed(writer, &say);
+        for (uint32_t id = 41; id <= 300; id++) {
+            say_sized(&say, id, 83);
+        }
+        expect_fed(writer, &say);
+        uint32_t queued = (uint32_t)reader->session->output.messages;
+        cr_assert(queued >= 150 && queued < 200, "%u", queued);
+        expect_puback(writer, 40, 40, 1 + plain, 0);
+        expect_puback(writer, queued, queued - 40, 1 + plain, 0);
+        expect_puback(writer, 300, 300 - queued, 1 + plain, 1);
+        /* Nothing more would have fit. */
+        cr_assert_gt(
+            reader->session->output.bytes + 100 + sizeof(struct segment),
+            options.max_output_bytes);
+        fake_net_fini(&net);
+    }
 }
 
 /* ---- retries ------------------------------------------------------------- */

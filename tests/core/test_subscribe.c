@@ -260,6 +260,70 @@ Test(subscribe, a_group_shares_the_work)
     fake_net_fini(&net);
 }
 
+#define SHARE_MAX 16 /* PROTOCOL.md section 5.1 */
+
+/* Takes everything; returns the most messages with numbers that follow each
+ * other. Numbers only go up. */
+static uint32_t
+most_in_a_row(struct fake_peer *peer, uint32_t *count)
+{
+    struct broker_frame frame;
+    uint32_t last = 0;
+    uint32_t row = 0;
+    uint32_t most = 0;
+    fake_take_all(peer);
+    while (fake_next(peer, &frame)) {
+        if (frame.type != BROKER_FRAME_PUBLISH) {
+            continue;
+        }
+        cr_assert_gt(frame.id, last);
+        row = frame.id == last + 1 ? row + 1 : 1;
+        most = row > most ? row : most;
+        last = frame.id;
+        ++*count;
+    }
+    return most;
+}
+
+/* Publishes so many at once; every member gets `least` to `most` of them. */
+static void
+expect_shared(uint32_t messages, uint32_t least, uint32_t most, uint32_t in_row)
+{
+    struct fake_net net;
+    expect_net(&net);
+    struct fake_peer *members[4];
+    for (int i = 0; i < 4; i++) {
+        members[i] = expect_open(&net);
+        subscribe(members[i],
+            &(struct say_subscription){.id = 1, .filter = "a", .group = "g"});
+    }
+    struct fake_peer *writer = expect_open(&net);
+    struct say say = {0};
+    for (uint32_t id = 1; id <= messages; id++) {
+        say_publish(&say, id, "a", "x");
+    }
+    expect_fed(writer, &say);
+    expect_puback(writer, messages, messages, 1, 0);
+    uint32_t all = 0;
+    for (int i = 0; i < 4; i++) {
+        uint32_t count = 0;
+        cr_assert_leq(most_in_a_row(members[i], &count), in_row);
+        cr_assert(count >= least && count <= most, "%u of %u", count, messages);
+        all += count;
+    }
+    cr_assert_eq(all, messages);
+    fake_net_fini(&net);
+}
+
+Test(subscribe, a_member_takes_several_of_a_long_run_in_a_row)
+{
+    expect_shared(8, 2, 2, 1);
+    expect_shared(31, 7, 8, 1);
+    expect_shared(32, 8, 8, 2);
+    expect_shared(100, 24, 30, 6);
+    expect_shared(1000, 250 - SHARE_MAX, 250 + SHARE_MAX, SHARE_MAX);
+}
+
 Test(subscribe, the_least_loaded_member_gets_it)
 {
     struct fake_net net;
