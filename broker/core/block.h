@@ -70,7 +70,7 @@ struct block *block_new(struct block_pool *pool, size_t capacity);
 /* The same, but the reserve may be used too. */
 struct block *block_new_from_reserve(struct block_pool *pool, size_t capacity);
 
-/* An object to make a loan of; NULL if memory is out. May be freed with free. */
+/* An object to make a loan of; NULL if memory is out. free(3) frees it. */
 struct block *block_loan_new(void);
 /* Make it a loan of the block for another thread, with one reference: it keeps
  * a reference to the block until block_end_loan. It has the block's capacity
