@@ -537,13 +537,14 @@ static void
 deliver_here(struct core *core, const struct run *run)
 {
     const struct route *route = run->route;
-    uint32_t at_once = run->slice.messages;
+    struct output_run all = run->slice;
     if (route->group_count > 0) {
-        at_once = group_share(run);
-    } else if (target_may_take_part(route, &run->slice)) {
-        at_once = 1;
+        deliver_parts(core, run, group_share(run));
+    } else if (all.messages > 1 && target_may_take_part(route, &all)) {
+        deliver_parts(core, run, 1);
+    } else {
+        note_outcome(run, 0, all.messages, deliver_slice(core, route, &all));
     }
-    deliver_parts(core, run, at_once);
     if (run->wait != NULL) {
         wait_matched(run->wait, route->matched);
     }
