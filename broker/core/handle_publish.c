@@ -234,6 +234,7 @@ publish_retained(struct core *core, struct broker_bytes topic, struct run *run)
         status = retain(core, topic, &run->slice);
     }
     if (status == BROKER_OK) {
+        run->request = false; /* it is kept: too late to refuse it */
         deliver_run(core, run);
     }
     route_unref(run->route);
@@ -254,7 +255,6 @@ retain_at_home(struct session *session, const struct broker_publish *publish,
     if (wait == NULL) {
         return BROKER_OK; /* the session is aborted */
     }
-    wait->request = run->request;
     wait->frame = run->slice;
     block_ref(wait->frame.block);
     if (!forward_retain(core, &run->slice, wait, run->request)) {
