@@ -115,6 +115,9 @@ void runner_check(bool fatal, bool ok, const char *place, const char *condition,
 #define cr_assert_leq(a, b, ...) RUNNER_OP(true, a, b, <=, __VA_ARGS__)
 #define cr_assert_gt(a, b, ...)  RUNNER_OP(true, a, b, >, __VA_ARGS__)
 #define cr_assert_geq(a, b, ...) RUNNER_OP(true, a, b, >=, __VA_ARGS__)
+#define cr_assert_float_eq(a, b, epsilon, ...)                                 \
+    RUNNER_CHECK(true, (a) - (b) <= (epsilon) && (b) - (a) <= (epsilon),       \
+        #a " == " #b, __VA_ARGS__)
 #define cr_expect_eq(a, b, ...)  RUNNER_OP(false, a, b, ==, __VA_ARGS__)
 #define cr_expect_neq(a, b, ...) RUNNER_OP(false, a, b, !=, __VA_ARGS__)
 #define cr_expect_lt(a, b, ...)  RUNNER_OP(false, a, b, <, __VA_ARGS__)
