@@ -71,9 +71,12 @@ identity_take(struct identities *identities,
     uint64_t hash = table_hash(id, BROKER_SESSION_BYTES, identities->seed);
     struct identity *identity = find(identities, id, hash);
     if (identity != NULL) {
-        if (identity->session == NULL && identity->holder == NULL) {
+        if (identity->is_gone) {
             TAILQ_REMOVE(&identities->gone, identity, gone);
             identities->gone_count--;
+            identity->is_gone = false;
+            identity->session = NULL;
+            identity->taker = NULL;
         }
         return identity;
     }
@@ -98,6 +101,7 @@ identity_leave(
         forget(identities, identity);
         return;
     }
+    identity->is_gone = true;
     identity->gone_ms = now_ms;
     TAILQ_INSERT_TAIL(&identities->gone, identity, gone);
     if (++identities->gone_count > identities->gone_max) {

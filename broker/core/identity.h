@@ -11,6 +11,7 @@
 
 #include <broker/codec.h>
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
 
@@ -19,14 +20,24 @@ struct session;
 
 struct identity {
     struct table_link link;
-    TAILQ_ENTRY(identity) gone; /* while no connection has it */
-    uint64_t gone_ms;
-    struct session *session; /* that has it now, or NULL */
-    /* Where there are several workers, instead: who has it, and who takes it
-     * over as soon as that one has given it up. */
-    struct claim *holder, *taker;
-    uint32_t holder_worker, taker_worker;
+    union {
+        struct { /* is_gone: no connection has it */
+            TAILQ_ENTRY(identity) gone;
+            uint64_t gone_ms;
+        };
+        struct {
+            union {
+                struct session *session; /* that has it now, or NULL */
+                struct claim *holder;    /* the same, with several workers */
+            };
+            /* With several workers: who takes it over as soon as the holder
+             * has given it up. */
+            struct claim *taker;
+            uint32_t holder_worker, taker_worker;
+        };
+    };
     uint32_t last_publish; /* highest number settled, or 0 */
+    bool is_gone;
     uint8_t id[BROKER_SESSION_BYTES];
 };
 

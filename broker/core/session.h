@@ -65,9 +65,11 @@ struct session {
     uint64_t id;
     uint64_t opened_ms;
     uint64_t heard_ms;    /* last received something */
-    uint64_t pinged_ms;   /* with pinged: when */
     uint64_t progress_ms; /* last sent something, or had nothing to send */
-    uint64_t linger_ms;   /* with input_ended: when to stop waiting */
+    union {
+        uint64_t pinged_ms; /* with pinged: when */
+        uint64_t linger_ms; /* with input_ended: when to stop waiting */
+    };
     uint64_t received_messages, received_bytes;
     uint64_t delivered_bytes;
     uint32_t subscription_count;

@@ -16,6 +16,7 @@
 
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
+#include <event2/event_struct.h>
 
 /* No more than this from one connection in one turn, so that a flood does not
  * hold up the others. */
@@ -49,10 +50,9 @@ struct conn {
     struct worker *worker;
     struct session *session;
     struct bufferevent *events; /* writes what the socket did not take */
-    struct event *readable;     /* ours, on the same socket; see conn.h */
+    struct event readable;      /* ours, on the same socket; see conn.h */
     struct event *linger;       /* in CONN_SHUT */
     evutil_socket_t fd;
-    uint64_t id;
     const char *reason; /* why it ended, for the log */
     enum conn_state state;
     bool is_ready, is_starved;
@@ -83,8 +83,8 @@ set_reading(struct conn *conn)
 {
     bool wanted = wants_to_read(conn);
     if (wanted != conn->reading) {
-        int failed = wanted ? event_add(conn->readable, NULL)
-                            : event_del(conn->readable);
+        int failed = wanted ? event_add(&conn->readable, NULL)
+                            : event_del(&conn->readable);
         if (failed != 0) {
             return false;
         }
@@ -105,7 +105,9 @@ conn_end(struct conn *conn, const char *reason)
     if (conn->reason == NULL) {
         conn->reason = reason;
     }
-    bufferevent_disable(conn->events, EV_WRITE);
+    if (conn->events != NULL) {
+        bufferevent_disable(conn->events, EV_WRITE);
+    }
     (void)set_reading(conn);
     TAILQ_INSERT_TAIL(&conn->worker->dying, conn, in_dying);
 }
@@ -118,7 +120,7 @@ log_close(const struct conn *conn)
     log_event(LOG_LEVEL_INFO, "conn-close",
         "conn=%llu peer=%s reason=\"%s\" received=%llu delivered=%llu "
         "dropped=%llu queued=%llu",
-        (unsigned long long)conn->id, conn->peer,
+        (unsigned long long)stats.id, conn->peer,
         conn->reason == NULL ? "" : conn->reason,
         (unsigned long long)stats.received_messages,
         (unsigned long long)stats.delivered_messages,
@@ -126,16 +128,18 @@ log_close(const struct conn *conn)
         (unsigned long long)stats.queued_messages);
 }
 
+/* With the socket, once no event watches it any more. */
 static void
 conn_free_events(struct conn *conn)
 {
-    if (conn->readable != NULL) {
-        event_free(conn->readable); /* before the socket is closed */
+    (void)event_del(&conn->readable);
+    if (conn->events != NULL) {
+        bufferevent_free(conn->events);
     }
-    bufferevent_free(conn->events);
     if (conn->linger != NULL) {
         event_free(conn->linger);
     }
+    evutil_closesocket(conn->fd);
 }
 
 static void
@@ -255,6 +259,50 @@ send_spans(
     return sent;
 }
 
+static void
+conn_write_cb(struct bufferevent *events, void *arg)
+{
+    struct conn *conn = arg;
+    worker_now(conn->worker);
+    conn->handed = evbuffer_get_length(bufferevent_get_output(events)) > 0;
+    if (!conn->handed && session_queued_bytes(conn->session) == 0) {
+        bufferevent_free(events);
+        conn->events = NULL;
+    }
+    if (conn->state == CONN_OPEN) {
+        conn_output_ready(conn);
+    }
+}
+
+/* Only of writing: the bufferevent does not read. */
+static void
+conn_event_cb(struct bufferevent *events, short what, void *arg)
+{
+    (void)events;
+    struct conn *conn = arg;
+    int error = EVUTIL_SOCKET_ERROR();
+    worker_now(conn->worker);
+    if ((what & (BEV_EVENT_ERROR | BEV_EVENT_EOF)) != 0) {
+        conn_end(conn, strerror(error));
+    }
+}
+
+/* False if memory is out. */
+static bool
+has_events(struct conn *conn)
+{
+    if (conn->events == NULL) {
+        /* Writing is enabled from the start, reading is not. */
+        conn->events = bufferevent_socket_new(conn->worker->base, conn->fd, 0);
+        if (conn->events == NULL) {
+            return false;
+        }
+        bufferevent_setcb(
+            conn->events, NULL, conn_write_cb, conn_event_cb, conn);
+    }
+    return true;
+}
+
 /* The socket is full: hand the bufferevent a little, so that it waits for room
  * and calls back. */
 static void
@@ -263,7 +311,8 @@ wait_for_room(struct conn *conn)
     struct output_span spans[SPANS_MAX];
     size_t count = session_output_spans(conn->session, spans, SPANS_MAX);
     size_t handed = 0;
-    for (size_t i = 0; i < count && handed < HANDED_BYTES; i++) {
+    for (size_t i = 0; i < count && handed < HANDED_BYTES && has_events(conn);
+         i++) {
         size_t len = spans[i].len;
         if (len > HANDED_BYTES - handed) {
             len = HANDED_BYTES - handed;
@@ -373,17 +422,6 @@ conn_flush_ready(struct worker *worker)
     /* A few bytes for somebody do not wait for a flood for somebody else. */
     flush_up_to(&now, SHORT_BYTES);
     flush_up_to(&now, UINT64_MAX);
-}
-
-static void
-conn_write_cb(struct bufferevent *events, void *arg)
-{
-    struct conn *conn = arg;
-    worker_now(conn->worker);
-    conn->handed = evbuffer_get_length(bufferevent_get_output(events)) > 0;
-    if (conn->state == CONN_OPEN) {
-        conn_output_ready(conn);
-    }
 }
 
 /* ---- reading ------------------------------------------------------------- */
@@ -498,24 +536,10 @@ conn_feed_starved(struct worker *worker)
     }
 }
 
-/* Only of writing: the bufferevent does not read. */
-static void
-conn_event_cb(struct bufferevent *events, short what, void *arg)
-{
-    (void)events;
-    struct conn *conn = arg;
-    int error = EVUTIL_SOCKET_ERROR();
-    worker_now(conn->worker);
-    if ((what & (BEV_EVENT_ERROR | BEV_EVENT_EOF)) != 0) {
-        conn_end(conn, strerror(error));
-    }
-}
-
 /* ---- opening ------------------------------------------------------------- */
 
 static struct conn *
-conn_new(
-    struct worker *worker, evutil_socket_t fd, uint64_t id, const char *peer)
+conn_new(struct worker *worker, evutil_socket_t fd, const char *peer)
 {
     size_t peer_bytes = strlen(peer) + 1;
     struct conn *conn = calloc(1, sizeof *conn + peer_bytes);
@@ -526,20 +550,9 @@ conn_new(
     memcpy(conn->peer, peer, peer_bytes);
     conn->worker = worker;
     conn->fd = fd;
-    conn->id = id;
-    conn->events =
-        bufferevent_socket_new(worker->base, fd, BEV_OPT_CLOSE_ON_FREE);
-    if (conn->events == NULL) {
+    if (event_assign(&conn->readable, worker->base, fd, EV_READ | EV_PERSIST,
+            conn_read_cb, conn) != 0) {
         evutil_closesocket(fd);
-        free(conn);
-        return NULL;
-    }
-    /* Writing is enabled from the start, reading is not. */
-    bufferevent_setcb(conn->events, NULL, conn_write_cb, conn_event_cb, conn);
-    conn->readable =
-        event_new(worker->base, fd, EV_READ | EV_PERSIST, conn_read_cb, conn);
-    if (conn->readable == NULL) {
-        conn_free_events(conn);
         free(conn);
         return NULL;
     }
@@ -554,7 +567,7 @@ conn_open(struct worker *worker, evutil_socket_t fd, uint64_t id,
      * sockets, which have no such delay. */
     int on = 1;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    struct conn *conn = conn_new(worker, fd, id, peer);
+    struct conn *conn = conn_new(worker, fd, peer);
     if (conn == NULL) {
         return false;
     }

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * One connection: a socket in a bufferevent on one side, a session of the core
- * on the other, and nothing between but bytes.
+ * One connection: a socket on one side, a session of the core on the other, and
+ * nothing between but bytes.
  *
- * Reading: the bufferevent reads by itself at most one page at a time, so its
- * read callback then drains the socket into the core's receive memory
- * directly. Writing: at the end of each turn of the loop everything that a
- * session has to send goes out with sendmsg(2) from where it lies. Only
- * when the socket takes no more is a page of it handed to the bufferevent,
- * whose write callback then says when to go on; everything else stays in the
- * session's queue, where the overflow policy can reach it.
+ * Reading: a bufferevent reads at most one page at a time and asks first how
+ * much there is, so an event of our own reads the socket into the core's
+ * receive memory directly. Writing: at the end of each turn of the loop
+ * everything that a session has to send goes out with send(2) from where it
+ * lies. Only when the socket takes no more is a page of it handed to a
+ * bufferevent, whose write callback then says when to go on; everything else
+ * stays in the session's queue, where the overflow policy can reach it. The
+ * bufferevent lives as long as there is something queued: most connections are
+ * idle, and it would be the largest part of them.
  *
  * Closing is: GOAWAY and everything queued, shutdown(2) of the writing side,
  * read and discard until the peer closes too or a time has passed, close(2). A
