@@ -261,3 +261,28 @@ index_match(const struct index *index, struct broker_bytes topic,
     struct match match = {visit, arg};
     topic_tree_match(&index->tree, topic.data, topic.len, visit_node, &match);
 }
+
+struct match_batch {
+    index_visit_batch *visit;
+    void *arg;
+};
+
+static void
+visit_batch_node(void *arg, size_t topic, struct topic_node *node)
+{
+    const struct match_batch *match = arg;
+    match->visit(match->arg, topic, topic_node_value(node));
+}
+
+uint32_t
+index_match_batch(const struct index *index, const struct broker_bytes *topics,
+    size_t count, index_visit_batch *visit, void *arg)
+{
+    struct match_batch match = {visit, arg};
+    struct topic_path paths[TOPIC_TREE_BATCH_MAX];
+    for (size_t i = 0; i < count; i++) {
+        paths[i] = (struct topic_path){topics[i].data, topics[i].len};
+    }
+    return topic_tree_match_batch(
+        &index->tree, paths, count, visit_batch_node, &match);
+}

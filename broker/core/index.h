@@ -58,4 +58,11 @@ typedef void index_visit(void *arg, struct filter *filter);
 void index_match(const struct index *index, struct broker_bytes topic,
     index_visit *visit, void *arg);
 
+/* The same for several topics, at most TOPIC_TREE_BATCH_MAX; as
+ * topic_tree_match_batch. */
+typedef void index_visit_batch(void *arg, size_t topic, struct filter *filter);
+uint32_t index_match_batch(const struct index *index,
+    const struct broker_bytes *topics, size_t count, index_visit_batch *visit,
+    void *arg);
+
 #endif

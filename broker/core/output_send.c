@@ -5,6 +5,7 @@
 #include "output.h"
 
 #include "output_ring.h"
+#include "subscription.h"
 #include "wire.h"
 
 #include <assert.h>
@@ -14,7 +15,9 @@
 #define REST_COPY_MAX (16u * 1024u)
 /* No more GAP frames wait to be sent than this: a gap that is not yet reported
  * goes on merging with what is lost after it. */
-#define GAP_BYTES_MAX  (64u * 1024u)
+#define GAP_BYTES_MAX (64u * 1024u)
+/* Contexts are fetched so many segments before they are needed. */
+#define FETCH_AHEAD    8
 #define SPAN_BYTES_MAX (1024u * 1024u) /* enough for one turn and connection */
 
 /* Encode a GAP frame into the control lane: once it is the next thing to be
@@ -99,6 +102,9 @@ output_spans(struct output *output, struct output_span *spans, size_t max)
         const struct segment *segment = output_at(output, i);
         if (segment_is_gap(segment)) {
             break; /* reported when it is the first */
+        }
+        if (i + FETCH_AHEAD < output->count) {
+            context_fetch(output_at(output, i + FETCH_AHEAD)->context);
         }
         if (segment->context != context) {
             context = segment->context;

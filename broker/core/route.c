@@ -7,6 +7,8 @@
  * anything. */
 #include "route.h"
 
+#include "fetch.h"
+#include "same.h"
 #include "session.h"
 
 #include <assert.h>
@@ -19,13 +21,33 @@
  * over. One route can have as many as there are subscriptions. */
 #define WEIGHT_MAX 1000000u
 
-#define LINE_BYTES 64u
+/* With fewer nodes than this the index and what it leads to are near enough. */
+#define FAR_NODES 1024u
 
 /* Tags are bits of the topic's hash; 0: none. */
 struct route_set {
     uint32_t tags[WAYS]; /* of the routes */
     uint32_t seen[WAYS]; /* of topics that have none; the last one first */
     struct route *routes[WAYS];
+};
+
+#define FILTERS_MAX 64u
+#define NO_FILTER   UINT32_MAX
+
+/* What is known of topics that come soon and have no kept route, as long as no
+ * subscription changes. */
+struct expectation {
+    uint64_t epoch;
+    uint32_t topic_count, next; /* the topics before `next` have come */
+    uint32_t incomplete; /* topics with more filters than these: a bit each */
+    uint32_t count;      /* of filters */
+    uint64_t hashes[ROUTE_EXPECT_MAX];
+    uint32_t
+        first[ROUTE_EXPECT_MAX]; /* of each topic's filters, or NO_FILTER */
+    struct expected_filter {
+        struct filter *filter;
+        uint32_t next; /* of the same topic, or NO_FILTER */
+    } filters[FILTERS_MAX];
 };
 
 /* Gathers what a topic matches; grows to the largest route seen. */
@@ -51,9 +73,12 @@ route_cache_init(struct route_cache *cache, struct index *index,
         .index = index, .contexts = contexts, .seed = seed};
     cache->memory = calloc(SETS + 1, sizeof *cache->sets);
     cache->builders = calloc(1, sizeof *cache->builders);
-    uintptr_t start = (uintptr_t)cache->memory + LINE_BYTES - 1;
-    cache->sets = (struct route_set *)(start & ~(uintptr_t)(LINE_BYTES - 1));
-    return cache->memory != NULL && cache->builders != NULL;
+    uintptr_t start = (uintptr_t)cache->memory + FETCH_LINE_BYTES - 1;
+    cache->sets =
+        (struct route_set *)(start & ~(uintptr_t)(FETCH_LINE_BYTES - 1));
+    cache->expectation = calloc(1, sizeof *cache->expectation);
+    return cache->memory != NULL && cache->builders != NULL &&
+           cache->expectation != NULL;
 }
 
 static void
@@ -85,6 +110,7 @@ route_cache_fini(struct route_cache *cache)
         forget_all(cache);
     }
     free(cache->memory);
+    free(cache->expectation);
     while (cache->builders != NULL) {
         struct route_builder *builder = cache->builders;
         cache->builders = builder->next;
@@ -275,9 +301,33 @@ idle_builder(struct route_cache *cache)
     return builder;
 }
 
+/* Gather what matches: as was found before, if the topic was expected. */
+static void
+gather(struct route_cache *cache, struct route_builder *builder,
+    struct broker_bytes topic, uint64_t hash)
+{
+    struct expectation *expectation = cache->expectation;
+    uint32_t i = expectation->next;
+    uint32_t count = expectation->epoch == cache->index->epoch
+                         ? expectation->topic_count
+                         : 0;
+    while (i < count && expectation->hashes[i] != hash) {
+        i++;
+    }
+    if (i >= count || (expectation->incomplete >> i & 1) != 0) {
+        index_match(cache->index, topic, add_filter, builder);
+        return;
+    }
+    expectation->next = i + 1;
+    for (uint32_t f = expectation->first[i]; f != NO_FILTER;
+         f = expectation->filters[f].next) {
+        add_filter(builder, expectation->filters[f].filter);
+    }
+}
+
 /* In the builder's memory, while it has references. */
 static struct route *
-build(struct route_cache *cache, struct broker_bytes topic)
+build(struct route_cache *cache, struct broker_bytes topic, uint64_t hash)
 {
     struct route_builder *builder = idle_builder(cache);
     if (builder == NULL) {
@@ -287,7 +337,7 @@ build(struct route_cache *cache, struct broker_bytes topic)
     builder->plain_count = builder->group_count = 0;
     builder->workers = 0;
     builder->shares_groups = builder->failed = false;
-    index_match(cache->index, topic, add_filter, builder);
+    gather(cache, builder, topic, hash);
     *route = (struct route){.epoch = cache->index->epoch,
         .workers = builder->workers,
         .shares_groups = builder->shares_groups,
@@ -335,7 +385,7 @@ static bool
 is_route_of(const struct route *route, struct broker_bytes topic)
 {
     return route->topic_bytes == topic.len &&
-           memcmp(route->topic, topic.data, topic.len) == 0;
+           same_bytes(route->topic, topic.data, topic.len);
 }
 
 /* The way of the topic's route, or WAYS. */
@@ -403,13 +453,25 @@ enter(struct route_cache *cache, struct route_set *set, uint32_t way,
     return kept;
 }
 
+static struct route_set *
+set_of(const struct route_cache *cache, uint64_t hash)
+{
+    return &cache->sets[hash & (SETS - 1)];
+}
+
+static uint32_t
+tag_of(uint64_t hash)
+{
+    return (uint32_t)(hash >> 32) | 1;
+}
+
 struct route *
 route_get(struct route_cache *cache, struct broker_bytes topic,
     route_check *check, void *arg, enum broker_status *status)
 {
     uint64_t hash = table_hash(topic.data, topic.len, cache->seed);
-    struct route_set *set = &cache->sets[hash & (SETS - 1)];
-    uint32_t tag = (uint32_t)(hash >> 32) | 1;
+    struct route_set *set = set_of(cache, hash);
+    uint32_t tag = tag_of(hash);
     uint32_t way = find(set, tag, topic);
     bool known = way < WAYS;
     cache->lookups++;
@@ -421,7 +483,7 @@ route_get(struct route_cache *cache, struct broker_bytes topic,
         return NULL;
     }
     cache->misses++;
-    struct route *route = build(cache, topic);
+    struct route *route = build(cache, topic, hash);
     if (route == NULL) {
         *status = BROKER_E_MEMORY;
         return NULL;
@@ -433,4 +495,108 @@ route_get(struct route_cache *cache, struct broker_bytes topic,
         way = choose_way(cache, set, tag);
     }
     return enter(cache, set, way, tag, route, topic);
+}
+
+/* ---- looking ahead ------------------------------------------------------- */
+
+bool
+route_should_expect(const struct route_cache *cache)
+{
+    return cache->index->tree.nodes.count >= FAR_NODES;
+}
+
+static void
+expect_filter(void *arg, size_t topic, struct filter *filter)
+{
+    struct expectation *expectation = arg;
+    uint32_t *first = &expectation->first[topic];
+    if (expectation->count == FILTERS_MAX) {
+        expectation->incomplete |= UINT32_C(1) << topic;
+        return;
+    }
+    expectation->filters[expectation->count] =
+        (struct expected_filter){filter, *first};
+    *first = expectation->count++;
+    const struct subscription *subscription = LIST_FIRST(&filter->plain);
+    if (subscription != NULL) {
+        context_fetch(&subscription->own);
+    }
+}
+
+/* Divide the topics into those with a kept route, most likely, and others. */
+static size_t
+divide(struct route_cache *cache, const struct broker_bytes *topics,
+    size_t count, const struct route **kept, struct broker_bytes *others)
+{
+    struct expectation *expectation = cache->expectation;
+    uint64_t hashes[ROUTE_EXPECT_MAX];
+    for (size_t i = 0; i < count; i++) {
+        hashes[i] = table_hash(topics[i].data, topics[i].len, cache->seed);
+        fetch_at(set_of(cache, hashes[i]));
+    }
+    size_t kept_count = 0;
+    uint32_t other = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct route_set *set = set_of(cache, hashes[i]);
+        uint32_t way = 0;
+        while (way < WAYS && set->tags[way] != tag_of(hashes[i])) {
+            way++;
+        }
+        if (way < WAYS) {
+            const struct route *route = kept[kept_count++] = set->routes[way];
+            fetch_range(route, route + 2); /* targets and topic are behind */
+            continue;
+        }
+        expectation->hashes[other] = hashes[i];
+        expectation->first[other] = NO_FILTER;
+        others[other++] = topics[i];
+    }
+    expectation->topic_count = other;
+    return kept_count;
+}
+
+static void
+fetch_sessions(const struct route_cache *cache, const struct route **kept,
+    size_t kept_count)
+{
+    const struct expectation *expectation = cache->expectation;
+    const struct session *sessions[ROUTE_EXPECT_MAX];
+    for (size_t i = 0; i < kept_count; i++) {
+        const struct route *route = kept[i];
+        sessions[i] = NULL;
+        if (route->epoch == cache->index->epoch && route->target_count > 0) {
+            sessions[i] = route->targets[0].session;
+            context_fetch(route->targets[0].context);
+        }
+    }
+    for (size_t i = 0; i < kept_count; i++) {
+        if (sessions[i] != NULL) {
+            fetch_range(&sessions[i]->output, &sessions[i]->output + 1);
+        }
+    }
+    for (uint32_t i = 0; i < expectation->count; i++) {
+        const struct filter *filter = expectation->filters[i].filter;
+        const struct subscription *first = LIST_FIRST(&filter->plain);
+        if (first != NULL) {
+            const struct output *output = &first->session->output;
+            fetch_range(output, output + 1);
+        }
+    }
+}
+
+void
+route_expect(
+    struct route_cache *cache, const struct broker_bytes *topics, size_t count)
+{
+    struct expectation *expectation = cache->expectation;
+    const struct route *kept[ROUTE_EXPECT_MAX];
+    struct broker_bytes others[ROUTE_EXPECT_MAX] = {{NULL, 0}};
+    expectation->epoch = cache->index->epoch;
+    expectation->next = expectation->count = expectation->incomplete = 0;
+    size_t kept_count = divide(cache, topics, count, kept, others);
+    if (kept_count < count) {
+        expectation->incomplete |= index_match_batch(cache->index, others,
+            count - kept_count, expect_filter, expectation);
+    }
+    fetch_sessions(cache, kept, kept_count);
 }

@@ -52,6 +52,7 @@ struct route_cache {
     uint64_t weight; /* targets and members of the cached routes */
     uint64_t lookups, misses;
     struct route_builder *builders;
+    struct expectation *expectation;
     void *memory; /* that the sets stand in */
 };
 
@@ -68,6 +69,18 @@ struct route *route_get(struct route_cache *cache, struct broker_bytes topic,
     route_check *check, void *arg, enum broker_status *status);
 
 void route_unref(struct route *route);
+
+/* Topics that will be asked for soon, in this order. */
+#define ROUTE_EXPECT_MAX TOPIC_TREE_BATCH_MAX
+
+/* Is it worth while to call route_expect? When the index is larger than the
+ * processor's caches. */
+bool route_should_expect(const struct route_cache *cache);
+
+/* These topics, at most ROUTE_EXPECT_MAX, will be asked for soon: look at
+ * memory for all of them together. That something else comes does no harm. */
+void route_expect(
+    struct route_cache *cache, const struct broker_bytes *topics, size_t count);
 
 /* Nobody gets messages on this route, here or on other workers. */
 static inline bool

@@ -118,6 +118,7 @@ struct core {
     uint64_t subscription_serial;
     uint64_t seed;
     uint32_t run_bytes_max; /* a run is handed on at this size */
+    uint32_t expected_runs; /* that route_expect was told of */
     uint32_t shut_down_retry_ms;
     bool shutting_down;
     bool tight_logged; /* the log knows that memory is tight */

@@ -10,12 +10,14 @@
 
 #include "books.h"
 #include "context.h"
+#include "fetch.h"
 #include "table.h"
 #include "topic_tree.h"
 
 #include <broker/codec.h>
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
 
@@ -46,6 +48,23 @@ struct subscription {
     bool drains;         /* UNSUBSCRIBE said so */
 };
 LIST_HEAD(subscription_list, subscription);
+
+/* Whose own set this is. */
+static inline struct subscription *
+context_owner(struct context *own)
+{
+    return (struct subscription *)(void *)own; /* it begins with it */
+}
+
+/* Fetch what a delivery to this set needs, as far as it has a fixed place:
+ * nearly always it is a subscription's own. */
+static inline void
+context_fetch(const struct context *context)
+{
+    const char *at = (const char *)context;
+    fetch_range(at + offsetof(struct subscription, own.members),
+        at + offsetof(struct subscription, books.dropped));
+}
 
 /* The members of a queue group that another worker has, and how busy they are,
  * as it said last. */

@@ -5,6 +5,8 @@
  * are no marks of what was removed. Home slots follow from the tags alone. */
 #include "table.h"
 
+#include "fetch.h"
+
 #include <assert.h>
 #include <stdlib.h>
 
@@ -27,6 +29,19 @@ table_fini(struct table *table)
     *table = (struct table){0};
 }
 
+static uint32_t
+tag_of(uint64_t hash)
+{
+    return (uint32_t)(hash ^ hash >> 32) | 1;
+}
+
+/* Where the search for a tag begins. */
+static size_t
+home_of(const struct table *table, uint32_t tag)
+{
+    return (tag >> 1) & (table->slot_count - 1);
+}
+
 static size_t
 slot_after(const struct table *table, size_t slot)
 {
@@ -36,7 +51,7 @@ slot_after(const struct table *table, size_t slot)
 static void
 put(struct table *table, struct table_link *link, uint32_t tag)
 {
-    size_t slot = table_home(table, tag);
+    size_t slot = home_of(table, tag);
     while (table->tags[slot] != 0) {
         slot = slot_after(table, slot);
     }
@@ -83,7 +98,7 @@ table_insert(struct table *table, struct table_link *link, uint64_t hash)
     if (!make_room(table)) {
         return false;
     }
-    link->tag = table_tag(hash);
+    link->tag = tag_of(hash);
     put(table, link, link->tag);
     table->count++;
     return true;
@@ -93,7 +108,7 @@ table_insert(struct table *table, struct table_link *link, uint64_t hash)
 static size_t
 slot_of(const struct table *table, const struct table_link *link)
 {
-    size_t slot = table_home(table, link->tag);
+    size_t slot = home_of(table, link->tag);
     while (table->links[slot] != link) {
         assert(table->tags[slot] != 0);
         slot = slot_after(table, slot);
@@ -108,7 +123,7 @@ close_gap(struct table *table, size_t gap)
     size_t mask = table->slot_count - 1;
     for (size_t slot = slot_after(table, gap); table->tags[slot] != 0;
          slot = slot_after(table, slot)) {
-        size_t home = table_home(table, table->tags[slot]);
+        size_t home = home_of(table, table->tags[slot]);
         if (((slot - home) & mask) >= ((slot - gap) & mask)) {
             table->tags[gap] = table->tags[slot];
             table->links[gap] = table->links[slot];
@@ -131,17 +146,17 @@ table_remove(struct table *table, struct table_link *link)
     }
 }
 
-/* The entry in this slot or one behind it that has the tag. */
-static struct table_link *
+/* The slot from this one on that has the tag, or TABLE_NO_SLOT. */
+static size_t
 search(const struct table *table, size_t slot, uint32_t tag)
 {
     while (table->tags[slot] != tag) {
         if (table->tags[slot] == 0) {
-            return NULL;
+            return TABLE_NO_SLOT;
         }
         slot = slot_after(table, slot);
     }
-    return table->links[slot];
+    return slot;
 }
 
 struct table_link *
@@ -150,13 +165,37 @@ table_first(const struct table *table, uint64_t hash)
     if (table->slot_count == 0) {
         return NULL;
     }
-    uint32_t tag = table_tag(hash);
-    return search(table, table_home(table, tag), tag);
+    uint32_t tag = tag_of(hash);
+    size_t slot = search(table, home_of(table, tag), tag);
+    return slot == TABLE_NO_SLOT ? NULL : table->links[slot];
 }
 
 struct table_link *
 table_next(const struct table *table, const struct table_link *link)
 {
-    size_t slot = slot_of(table, link);
-    return search(table, slot_after(table, slot), link->tag);
+    size_t slot = slot_after(table, slot_of(table, link));
+    slot = search(table, slot, link->tag);
+    return slot == TABLE_NO_SLOT ? NULL : table->links[slot];
+}
+
+void
+table_fetch(const struct table *table, uint64_t hash)
+{
+    if (table->slot_count > 0) {
+        fetch_at(&table->tags[home_of(table, tag_of(hash))]);
+    }
+}
+
+size_t
+table_search(const struct table *table, uint64_t hash)
+{
+    if (table->slot_count == 0) {
+        return TABLE_NO_SLOT;
+    }
+    uint32_t tag = tag_of(hash);
+    size_t slot = search(table, home_of(table, tag), tag);
+    if (slot != TABLE_NO_SLOT) {
+        fetch_at(&table->links[slot]);
+    }
+    return slot;
 }

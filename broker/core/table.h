@@ -48,28 +48,16 @@ struct table_link *table_first(const struct table *table, uint64_t hash);
 struct table_link *table_next(
     const struct table *table, const struct table_link *link);
 
-static inline uint32_t
-table_tag(uint64_t hash)
+/* For many look-ups side by side, table_first in steps, between which memory
+ * has time to answer: fetch what the search reads; search, and fetch what it
+ * found; take it. */
+void table_fetch(const struct table *table, uint64_t hash);
+#define TABLE_NO_SLOT SIZE_MAX
+size_t table_search(const struct table *table, uint64_t hash);
+static inline struct table_link *
+table_at(const struct table *table, size_t slot)
 {
-    return (uint32_t)(hash ^ hash >> 32) | 1;
-}
-
-/* Where the search for a tag begins. There is at least one slot. */
-static inline size_t
-table_home(const struct table *table, uint32_t tag)
-{
-    return (tag >> 1) & (table->slot_count - 1);
-}
-
-/* Fetch what table_first will look at. */
-static inline void
-table_prefetch(const struct table *table, uint64_t hash)
-{
-    if (table->slot_count > 0) {
-        size_t home = table_home(table, table_tag(hash));
-        __builtin_prefetch(&table->tags[home]);
-        __builtin_prefetch(&table->links[home]);
-    }
+    return table->links[slot];
 }
 
 /* The struct that `link` is the member `member` of. */

@@ -4,6 +4,9 @@
  * the number of levels, which the limits bound. */
 #include "topic_tree.h"
 
+#include "fetch.h"
+#include "same.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,10 +33,10 @@ level_is(struct level level, char wildcard)
     return level.len == 1 && level.bytes[0] == (uint8_t)wildcard;
 }
 
-static const char *
+static const uint8_t *
 text_of(const struct topic_node *node)
 {
-    return (const char *)(node + 1) + node->value_bytes;
+    return (const uint8_t *)(node + 1) + node->value_bytes;
 }
 
 static uint64_t
@@ -53,6 +56,14 @@ node_hash(const struct topic_node *parent, uint64_t hash_of_level)
            UINT64_C(0x9E3779B97F4A7C15);
 }
 
+static bool
+is_child(const struct topic_node *node, const struct topic_node *parent,
+    struct level level)
+{
+    return node->parent == parent && node->level_bytes == level.len &&
+           same_bytes(text_of(node), level.bytes, level.len);
+}
+
 static struct topic_node *
 find_literal(const struct topic_tree *tree, const struct topic_node *parent,
     struct level level, uint64_t hash)
@@ -60,12 +71,22 @@ find_literal(const struct topic_tree *tree, const struct topic_node *parent,
     struct table_link *link = table_first(&tree->nodes, hash);
     for (; link != NULL; link = table_next(&tree->nodes, link)) {
         struct topic_node *node = table_entry(link, struct topic_node, link);
-        if (node->parent == parent && node->level_bytes == level.len &&
-            memcmp(text_of(node), level.bytes, level.len) == 0) {
+        if (is_child(node, parent, level)) {
             return node;
         }
     }
     return NULL;
+}
+
+static struct topic_node *
+literal_child(const struct topic_tree *tree, const struct topic_node *parent,
+    struct level level)
+{
+    if (parent->literal_children == 0) {
+        return NULL;
+    }
+    return find_literal(
+        tree, parent, level, node_hash(parent, level_hash(tree, level)));
 }
 
 static struct topic_node *
@@ -78,11 +99,7 @@ child_of(const struct topic_tree *tree, const struct topic_node *parent,
     if (level_is(level, '#')) {
         return parent->tail;
     }
-    if (parent->literal_children == 0) {
-        return NULL;
-    }
-    return find_literal(
-        tree, parent, level, node_hash(parent, level_hash(tree, level)));
+    return literal_child(tree, parent, level);
 }
 
 static struct topic_node *
@@ -200,6 +217,13 @@ topic_tree_prune(struct topic_tree *tree, struct topic_node *node)
     }
 }
 
+/* Wildcards in the first level do not see the broker's own topics. */
+static bool
+hides_from_wildcards(const uint8_t *topic, size_t len, size_t pos)
+{
+    return pos == 0 && len > 0 && topic[0] == '$';
+}
+
 struct search {
     const struct topic_tree *tree;
     const uint8_t *path;
@@ -216,64 +240,26 @@ visit_value(const struct search *search, struct topic_node *node)
     }
 }
 
-/* Nodes that are followed side by side. While memory answers for one of them,
- * the questions for the others are on their way: with very many filters each of
- * these look-ups waits for memory. */
-#define WIDTH 8
-
-/* The children of nodes[0..count) that stand for this level, which are at most
- * twice as many. Returns their number. */
-static size_t
-match_level(const struct search *search, struct topic_node *const *nodes,
-    size_t count, struct level level, bool wild, struct topic_node **below)
-{
-    const struct topic_tree *tree = search->tree;
-    uint64_t hash_of_level = level_hash(tree, level);
-    for (size_t i = 0; i < count && count > 1; i++) {
-        if (nodes[i]->literal_children > 0) {
-            table_prefetch(&tree->nodes, node_hash(nodes[i], hash_of_level));
-        }
-    }
-    size_t found = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (wild && nodes[i]->one != NULL) {
-            below[found++] = nodes[i]->one;
-        }
-        struct topic_node *child =
-            nodes[i]->literal_children == 0
-                ? NULL
-                : find_literal(tree, nodes[i], level,
-                      node_hash(nodes[i], hash_of_level));
-        if (child != NULL) {
-            below[found++] = child;
-        }
-    }
-    return found;
-}
-
-/* Each of nodes[0..count), at most WIDTH of them, stands for the levels before
- * `pos`. */
+/* `node` stands for the levels before `pos`. */
 static void
-match_below(const struct search *search, struct topic_node *const *nodes,
-    size_t count, size_t pos)
+match_below(const struct search *search, struct topic_node *node, size_t pos)
 {
-    /* Wildcards in the first level do not see the broker's own topics. */
-    bool wild = !(pos == 0 && search->len > 0 && search->path[0] == '$');
-    for (size_t i = 0; wild && i < count; i++) {
-        visit_value(search, nodes[i]->tail);
+    bool wild = !hides_from_wildcards(search->path, search->len, pos);
+    if (wild) {
+        visit_value(search, node->tail);
     }
     if (pos > search->len) {
-        for (size_t i = 0; i < count; i++) {
-            visit_value(search, nodes[i]);
-        }
+        visit_value(search, node);
         return;
     }
-    struct topic_node *below[2 * WIDTH];
-    struct level level = next_level(search->path, search->len, &pos);
-    size_t found = match_level(search, nodes, count, level, wild, below);
-    for (size_t i = 0; i < found; i += WIDTH) {
-        size_t part = found - i < WIDTH ? found - i : WIDTH;
-        match_below(search, below + i, part, pos);
+    size_t next = pos;
+    struct level level = next_level(search->path, search->len, &next);
+    if (wild && node->one != NULL) {
+        match_below(search, node->one, next);
+    }
+    struct topic_node *child = literal_child(search->tree, node, level);
+    if (child != NULL) {
+        match_below(search, child, next);
     }
 }
 
@@ -282,8 +268,179 @@ topic_tree_match(const struct topic_tree *tree, const uint8_t *topic,
     size_t len, topic_tree_visit *visit, void *arg)
 {
     struct search search = {tree, topic, len, visit, arg};
-    match_below(&search, &tree->root, 1, 0);
+    match_below(&search, tree->root, 0);
 }
+
+/* ---- matching many ------------------------------------------------------- */
+
+#define FRONT_MAX 64
+
+/* How far the searches have come: nodes that stand for the same number of
+ * levels, each on its way from memory. */
+struct front {
+    size_t count;
+    struct topic_node *nodes[FRONT_MAX];
+    /* Where the node was looked for by its level, and may not be the one: to
+     * compare at once would be to wait for it. Else NULL. */
+    const struct topic_node *parents[FRONT_MAX];
+    uint8_t topics[FRONT_MAX];
+};
+
+struct walk {
+    size_t pos;
+    struct level level; /* the last one before pos */
+    uint64_t hash_of_level;
+    bool wild; /* here wildcards match */
+    bool done; /* there is no level left */
+};
+
+struct batch {
+    const struct topic_tree *tree;
+    uint32_t
+        incomplete; /* topics for which a front was too small: a bit each */
+    struct walk walks[TOPIC_TREE_BATCH_MAX];
+    struct front fronts[2], ends;
+};
+
+static void
+front_add(struct batch *batch, struct front *front, struct topic_node *node,
+    const struct topic_node *parent, uint8_t topic)
+{
+    if (front->count == FRONT_MAX) {
+        batch->incomplete |= UINT32_C(1) << topic;
+        return;
+    }
+    const uint8_t *value = (const uint8_t *)(node + 1);
+    fetch_range(&node->parent, value + batch->tree->value_bytes + 1);
+    front->nodes[front->count] = node;
+    front->parents[front->count] = parent;
+    front->topics[front->count++] = topic;
+}
+
+/* By now the nodes are there. Put those right that were not what was looked
+ * for, or drop them. */
+static void
+verify(const struct batch *batch, struct front *front)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < front->count; i++) {
+        struct topic_node *node = front->nodes[i];
+        const struct topic_node *parent = front->parents[i];
+        const struct walk *walk = &batch->walks[front->topics[i]];
+        if (parent != NULL && !is_child(node, parent, walk->level)) {
+            node = find_literal(batch->tree, parent, walk->level,
+                node_hash(parent, walk->hash_of_level));
+        }
+        if (node != NULL) {
+            front->nodes[kept] = node;
+            front->topics[kept++] = front->topics[i];
+        }
+    }
+    front->count = kept;
+}
+
+static void
+walk_on(const struct batch *batch, struct walk *walk,
+    const struct topic_path *topic)
+{
+    walk->wild = !hides_from_wildcards(topic->bytes, topic->len, walk->pos);
+    walk->done = walk->pos > topic->len;
+    if (!walk->done) {
+        walk->level = next_level(topic->bytes, topic->len, &walk->pos);
+        walk->hash_of_level = level_hash(batch->tree, walk->level);
+    }
+}
+
+/* Add the literal children of the nodes to the next front. */
+static void
+look_for_children(
+    struct batch *batch, const struct front *now, struct front *next)
+{
+    const struct table *nodes = &batch->tree->nodes;
+    uint64_t hashes[FRONT_MAX];
+    size_t slots[FRONT_MAX];
+    for (size_t i = 0; i < now->count; i++) {
+        hashes[i] = node_hash(
+            now->nodes[i], batch->walks[now->topics[i]].hash_of_level);
+        table_fetch(nodes, hashes[i]);
+    }
+    for (size_t i = 0; i < now->count; i++) {
+        slots[i] = now->nodes[i]->literal_children > 0
+                       ? table_search(nodes, hashes[i])
+                       : TABLE_NO_SLOT;
+    }
+    for (size_t i = 0; i < now->count; i++) {
+        if (slots[i] != TABLE_NO_SLOT) {
+            struct table_link *link = table_at(nodes, slots[i]);
+            front_add(batch, next, table_entry(link, struct topic_node, link),
+                now->nodes[i], now->topics[i]);
+        }
+    }
+}
+
+/* From the nodes of one level to those of the next, and to those where a
+ * search ends. */
+static void
+match_level(struct batch *batch, struct front *now, struct front *next)
+{
+    size_t going = 0;
+    for (size_t i = 0; i < now->count; i++) {
+        struct topic_node *node = now->nodes[i];
+        uint8_t topic = now->topics[i];
+        const struct walk *walk = &batch->walks[topic];
+        if (walk->wild && node->tail != NULL) {
+            front_add(batch, &batch->ends, node->tail, NULL, topic);
+        }
+        if (walk->done) {
+            front_add(batch, &batch->ends, node, NULL, topic);
+            continue;
+        }
+        if (walk->wild && node->one != NULL) {
+            front_add(batch, next, node->one, NULL, topic);
+        }
+        now->nodes[going] = node;
+        now->topics[going++] = topic;
+    }
+    now->count = going;
+    look_for_children(batch, now, next);
+}
+
+uint32_t
+topic_tree_match_batch(const struct topic_tree *tree,
+    const struct topic_path *topics, size_t count,
+    topic_tree_visit_batch *visit, void *arg)
+{
+    struct batch batch; /* large, and only what is in use is ever written */
+    struct front *now = &batch.fronts[0];
+    struct front *next = &batch.fronts[1];
+    assert(count <= TOPIC_TREE_BATCH_MAX);
+    batch.tree = tree;
+    batch.incomplete = 0;
+    batch.ends.count = now->count = next->count = 0;
+    for (size_t i = 0; i < count; i++) {
+        batch.walks[i].pos = 0;
+        front_add(&batch, now, tree->root, NULL, (uint8_t)i);
+    }
+    while (now->count > 0) {
+        verify(&batch, now);
+        for (size_t i = 0; i < count; i++) {
+            walk_on(&batch, &batch.walks[i], &topics[i]);
+        }
+        match_level(&batch, now, next);
+        struct front *matched = now;
+        now = next;
+        next = matched;
+        next->count = 0;
+    }
+    for (size_t i = 0; i < batch.ends.count; i++) {
+        if (batch.ends.nodes[i]->has_value) {
+            visit(arg, batch.ends.topics[i], batch.ends.nodes[i]);
+        }
+    }
+    return batch.incomplete;
+}
+
+/* ---- collecting ---------------------------------------------------------- */
 
 static bool
 hidden_from_wildcards(const struct search *search,

@@ -23,13 +23,14 @@
 #include <sys/queue.h>
 
 /* In memory a node is followed by the caller's value and then by the text of
- * its level: all that a look-up reads of it stands together. */
+ * its level: all that topic_tree_match reads, from `parent` on, stands
+ * together. */
 struct topic_node {
-    struct topic_node *parent;
-    struct topic_node *one;  /* child "+", or NULL */
-    struct topic_node *tail; /* child "#", or NULL */
     LIST_HEAD(, topic_node) children;
     LIST_ENTRY(topic_node) sibling;
+    struct topic_node *parent;
+    struct topic_node *one;    /* child "+", or NULL */
+    struct topic_node *tail;   /* child "#", or NULL */
     uint32_t literal_children; /* children that are neither "+" nor "#" */
     struct table_link link;    /* in the tree's table */
     uint16_t level_bytes;
@@ -77,6 +78,21 @@ typedef void topic_tree_visit(void *arg, struct topic_node *node);
  * tree must not be changed meanwhile. */
 void topic_tree_match(const struct topic_tree *tree, const uint8_t *topic,
     size_t len, topic_tree_visit *visit, void *arg);
+
+/* Several topics together: their look-ups wait for memory side by side, which
+ * takes little longer than for one where memory is what it takes time for. What
+ * is visited is on its way from memory, too. Returns topics for which not all
+ * was visited, because it was too much to remember: a bit each. */
+#define TOPIC_TREE_BATCH_MAX 16
+struct topic_path {
+    const uint8_t *bytes;
+    size_t len;
+};
+typedef void topic_tree_visit_batch(
+    void *arg, size_t topic, struct topic_node *node);
+uint32_t topic_tree_match_batch(const struct topic_tree *tree,
+    const struct topic_path *topics, size_t count,
+    topic_tree_visit_batch *visit, void *arg);
 
 /* Visit each node with a value whose path, as a topic, is matched by `filter`.
  * The tree must not be changed meanwhile. */
