@@ -18,8 +18,8 @@ fail_default(const char *problem)
     abort();
 }
 
-static void
-require(struct fake_net *net, bool good, const char *problem)
+void
+fake_require(struct fake_net *net, bool good, const char *problem)
 {
     if (!good) {
         net->fail(problem);
@@ -27,16 +27,16 @@ require(struct fake_net *net, bool good, const char *problem)
     }
 }
 
-static void
-enter(struct fake_net *net)
+void
+fake_enter(struct fake_net *net)
 {
     if (net->guard != NULL) {
         net->guard(true);
     }
 }
 
-static void
-leave(struct fake_net *net)
+void
+fake_leave(struct fake_net *net)
 {
     if (net->guard != NULL) {
         net->guard(false);
@@ -58,8 +58,9 @@ log_hook(void *arg, enum core_event event, const struct session *session,
 {
     struct fake_net *net = arg;
     (void)session;
-    require(net, text != NULL, "the log is given no text");
-    require(net, (size_t)event < sizeof net->logged / sizeof net->logged[0],
+    fake_require(net, text != NULL, "the log is given no text");
+    fake_require(net,
+        (size_t)event < sizeof net->logged / sizeof net->logged[0],
         "an event that nobody knows");
     net->logged[event]++;
     net->logged_code = code;
@@ -94,53 +95,6 @@ random_hook(void *arg, uint8_t *dst, size_t len)
     struct fake_net *net = arg;
     for (size_t i = 0; i < len; i++) {
         dst[i] = (uint8_t)random_next(&net->random);
-    }
-}
-
-static void
-post_hook(void *arg, uint32_t worker, struct mailbag *bags)
-{
-    struct fake_net *net = arg;
-    struct fake_mail *mail = &net->mail[worker];
-    if (mail->first == NULL) {
-        mail->first = bags;
-    } else {
-        mail->last->next = bags;
-    }
-    while (bags->next != NULL) {
-        bags = bags->next;
-    }
-    mail->last = bags;
-}
-
-static void look_at_end(struct fake_peer *peer);
-
-/* Carry mail until nobody has anything more to say. */
-static void
-settle(struct fake_net *net)
-{
-    bool quiet = net->workers < 2;
-    while (!quiet) {
-        quiet = true;
-        for (uint32_t worker = 0; worker < net->workers; worker++) {
-            core_post_mail(net->cores[worker]);
-        }
-        for (uint32_t worker = 0; worker < net->workers; worker++) {
-            struct mailbag *bags = net->mail[worker].first;
-            if (bags != NULL) {
-                quiet = false;
-                net->mail[worker] = (struct fake_mail){NULL, NULL};
-                core_receive_mail(net->cores[worker], bags);
-            }
-        }
-    }
-    if (net->workers < 2) {
-        return;
-    }
-    for (struct fake_peer *peer = net->peers; peer != NULL; peer = peer->next) {
-        if (peer->session != NULL) {
-            look_at_end(peer);
-        }
     }
 }
 
@@ -181,12 +135,13 @@ fake_net_init(struct fake_net *net, const struct core_options *options,
         .log = log_hook,
         .answer = answer_hook,
         .random = random_hook,
-        .post = post_hook,
+        .post = fake_post,
         .arg = net};
     net->workers = options->workers == 0 ? 1 : options->workers;
     random_hook(net, net->boot, sizeof net->boot);
     net->random.state = seed;
-    enter(net);
+    fake_enter(net);
+    bool all = true;
     for (uint32_t worker = 0; worker < net->workers; worker++) {
         struct core_options own = *options;
         if (net->workers > 1) {
@@ -195,27 +150,44 @@ fake_net_init(struct fake_net *net, const struct core_options *options,
             own.boot = net->boot;
         }
         net->cores[worker] = core_new(&own, &hooks, net->now_ms);
+        all = all && net->cores[worker] != NULL;
     }
-    net->core = net->cores[0];
-    leave(net);
+    fake_leave(net);
+    net->core = all ? net->cores[0] : NULL;
+}
+
+static uint64_t
+retained_capacity(const struct core *core)
+{
+    static const struct broker_bytes all = {(const uint8_t *)"#", 1};
+    size_t count = 0;
+    uint64_t bytes = 0;
+    struct retained_copy *values =
+        retained_copies(&core->retained, all, &count);
+    for (size_t i = 0; values != NULL && i < count; i++) {
+        bytes += values[i].block->capacity;
+    }
+    free(values);
+    return bytes;
 }
 
 /* All memory in use is accounted for: the shared receive block and retained
  * values. */
 static void
-check_baseline(struct fake_net *net, const struct core *core)
+check_baseline(struct fake_net *net, struct core *core)
 {
-    uint64_t in_use = core->pool.bytes_in_use;
-    uint64_t shared =
-        core->intake.current == NULL ? 0 : core->intake.current->capacity;
-    require(net, in_use >= shared, "less memory in use than is shared");
-    require(net, core->retained.bytes > 0 || in_use == shared,
+    uint64_t known = retained_capacity(core);
+    known += core->intake.current == NULL ? 0 : core->intake.current->capacity;
+    fake_require(net, core->pool.bytes_in_use == known,
         "blocks are in use and nobody has them");
-    require(net, core->session_count == 0 && core->index.count == 0,
+    fake_require(net, core->session_count == 0 && core->index.count == 0,
         "sessions or subscriptions are left");
-    require(net, core->subscriptions.count == 0, "subscriptions are left");
-    require(net, core->deadlines.count == 0, "deadlines are left");
-    require(net, LIST_EMPTY(&core->slow), "slow sessions are left");
+    fake_require(net, core->subscriptions.count == 0, "subscriptions are left");
+    fake_require(net, core->deadlines.count == 0, "deadlines are left");
+    fake_require(net, LIST_EMPTY(&core->slow), "slow sessions are left");
+    route_cache_fini(&core->routes); /* these keep contexts, and nobody else */
+    core->routes = (struct route_cache){0};
+    fake_require(net, core->contexts.contexts.count == 0, "contexts are left");
 }
 
 void
@@ -229,15 +201,16 @@ fake_net_fini(struct fake_net *net)
         free(peer);
     }
     if (net->core != NULL) {
-        settle(net);
+        fake_mail_settle(net);
+        fake_check_exchanges(net);
     }
     for (uint32_t worker = 0; worker < net->workers; worker++) {
         if (net->cores[worker] != NULL) {
             check_baseline(net, net->cores[worker]);
         }
-        enter(net);
+        fake_enter(net);
         core_free(net->cores[worker]);
-        leave(net);
+        fake_leave(net);
     }
     net->core = NULL;
 }
@@ -247,15 +220,22 @@ fake_net_fini(struct fake_net *net)
 struct fake_peer *
 fake_connect(struct fake_net *net)
 {
+    return fake_connect_to(net, (uint32_t)(net->peer_ids % net->workers));
+}
+
+struct fake_peer *
+fake_connect_to(struct fake_net *net, uint32_t worker)
+{
     struct fake_peer *peer = calloc(1, sizeof *peer);
-    require(net, peer != NULL, "memory");
+    fake_require(net, peer != NULL, "memory");
     peer->net = net;
+    peer->worker = worker;
     peer->next = net->peers;
     net->peers = peer;
-    enter(net);
-    peer->core = net->cores[net->peer_ids % net->workers];
+    fake_enter(net);
+    peer->core = net->cores[worker];
     peer->session = session_new(peer->core, peer, ++net->peer_ids, "fake");
-    leave(net);
+    fake_leave(net);
     return peer;
 }
 
@@ -263,15 +243,14 @@ void
 fake_drop(struct fake_peer *peer)
 {
     if (peer->session != NULL) {
-        enter(peer->net);
+        fake_enter(peer->net);
         session_free(peer->session);
-        leave(peer->net);
+        fake_leave(peer->net);
         peer->session = NULL;
-        settle(peer->net);
+        fake_settle(peer->net);
     }
 }
 
-/* As the real net does: ask after each thing that happened. */
 static void
 look_at_end(struct fake_peer *peer)
 {
@@ -281,37 +260,71 @@ look_at_end(struct fake_peer *peer)
     }
 }
 
+void
+fake_look_at_ends(struct fake_net *net)
+{
+    for (struct fake_peer *peer = net->peers; peer != NULL; peer = peer->next) {
+        if (peer->session != NULL) {
+            look_at_end(peer);
+        }
+    }
+}
+
+static bool
+may_feed(const struct fake_peer *peer)
+{
+    return peer->session != NULL &&
+           (!peer->net->holds_mail || session_wants_input(peer->session));
+}
+
+/* Mail comes between receiving and processing, as in the real net. */
+static void
+receive(struct fake_peer *peer, uint8_t *dst, const uint8_t *src, size_t len,
+    uint64_t mark)
+{
+    struct fake_net *net = peer->net;
+    memcpy(dst, src, len);
+    fake_mail_until(net, peer->worker, mark);
+    fake_enter(net);
+    session_received(peer->session, len);
+    fake_leave(net);
+    look_at_end(peer);
+    fake_settle(net);
+}
+
 size_t
-fake_feed(struct fake_peer *peer, const void *bytes, size_t len)
+fake_feed_said(
+    struct fake_peer *peer, const void *bytes, size_t len, uint64_t mark)
 {
     struct fake_net *net = peer->net;
     const uint8_t *src = bytes;
     size_t fed = 0;
-    while (fed < len && peer->session != NULL) {
+    while (fed < len && may_feed(peer)) {
         uint8_t *dst;
         size_t room;
-        enter(net);
+        fake_enter(net);
         bool ok = session_reserve(peer->session, &dst, &room);
-        leave(net);
+        fake_leave(net);
         if (!ok) {
             break;
         }
-        require(net, room > 0, "no room to receive into");
+        fake_require(net, room > 0, "no room to receive into");
         size_t n = len - fed < room ? len - fed : room;
-        memcpy(dst, src + fed, n);
+        receive(peer, dst, src + fed, n, mark);
         fed += n;
-        enter(net);
-        session_received(peer->session, n);
-        leave(net);
-        look_at_end(peer);
-        settle(net);
     }
     if (peer->session != NULL) {
-        enter(net);
+        fake_enter(net);
         session_received_all(peer->session);
-        leave(net);
+        fake_leave(net);
     }
     return fed;
+}
+
+size_t
+fake_feed(struct fake_peer *peer, const void *bytes, size_t len)
+{
+    return fake_feed_said(peer, bytes, len, UINT64_MAX);
 }
 
 void
@@ -332,11 +345,11 @@ void
 fake_end_input(struct fake_peer *peer)
 {
     if (peer->session != NULL) {
-        enter(peer->net);
+        fake_enter(peer->net);
         session_end_of_input(peer->session);
-        leave(peer->net);
+        fake_leave(peer->net);
         look_at_end(peer);
-        settle(peer->net);
+        fake_settle(peer->net);
     }
 }
 
@@ -347,7 +360,7 @@ keep_received(struct fake_peer *peer, const uint8_t *bytes, size_t len)
         peer->received_capacity =
             peer->received_capacity == 0 ? 4096 : peer->received_capacity * 2;
         peer->received = realloc(peer->received, peer->received_capacity);
-        require(peer->net, peer->received != NULL, "memory");
+        fake_require(peer->net, peer->received != NULL, "memory");
     }
     memcpy(peer->received + peer->received_bytes, bytes, len);
     peer->received_bytes += len;
@@ -359,19 +372,20 @@ take_once(struct fake_peer *peer, size_t bytes)
 {
     struct fake_net *net = peer->net;
     struct output_span spans[16];
-    enter(net);
+    fake_enter(net);
+    core_post_mail(peer->core); /* first, so that others know of it by then */
     size_t count = session_output_spans(peer->session, spans, 16);
-    leave(net);
+    fake_leave(net);
     size_t taken = 0;
     for (size_t i = 0; i < count && taken < bytes; i++) {
         size_t n = spans[i].len < bytes - taken ? spans[i].len : bytes - taken;
-        require(net, spans[i].len > 0, "an empty span");
+        fake_require(net, spans[i].len > 0, "an empty span");
         keep_received(peer, spans[i].data, n);
         taken += n;
     }
-    enter(net);
+    fake_enter(net);
     session_output_sent(peer->session, taken);
-    leave(net);
+    fake_leave(net);
     return taken;
 }
 
@@ -390,7 +404,7 @@ fake_take(struct fake_peer *peer, size_t bytes)
     if (peer->session != NULL && peer->end == SESSION_FINISHED) {
         fake_drop(peer);
     }
-    settle(peer->net);
+    fake_settle(peer->net);
     if (peer->session != NULL) {
         peer->output_ready = peer->session->output_announced;
     }
@@ -417,7 +431,8 @@ fake_next(struct fake_peer *peer, struct broker_frame *frame)
     if (status == BROKER_MORE) {
         return false;
     }
-    require(peer->net, status == BROKER_OK, "the core sent what is no frame");
+    fake_require(
+        peer->net, status == BROKER_OK, "the core sent what is no frame");
     peer->decoded_bytes += n;
     return true;
 }
@@ -427,30 +442,28 @@ fake_advance(struct fake_net *net, uint64_t ms)
 {
     net->now_ms += ms;
     uint64_t next_ms = UINT64_MAX;
-    enter(net);
+    fake_enter(net);
     for (uint32_t worker = 0; worker < net->workers; worker++) {
         core_set_now(net->cores[worker], net->now_ms);
         uint64_t due_ms = core_tick(net->cores[worker]);
         next_ms = due_ms < next_ms ? due_ms : next_ms;
     }
-    leave(net);
-    require(net, next_ms > net->now_ms, "what is due was not done");
-    for (struct fake_peer *peer = net->peers; peer != NULL; peer = peer->next) {
-        if (peer->session != NULL) {
-            look_at_end(peer);
-        }
-    }
-    settle(net);
+    fake_leave(net);
+    fake_require(net, next_ms > net->now_ms, "what is due was not done");
+    fake_look_at_ends(net);
+    fake_settle(net);
     return next_ms;
 }
 
 void
 fake_shut_down(struct fake_net *net, uint32_t retry_after_ms)
 {
+    fake_enter(net);
     for (uint32_t worker = 0; worker < net->workers; worker++) {
         core_shut_down(net->cores[worker], retry_after_ms);
     }
-    settle(net);
+    fake_leave(net);
+    fake_settle(net);
 }
 
 /* ---- checks -------------------------------------------------------------- */
@@ -473,11 +486,13 @@ check_session(struct fake_net *net, const struct session *session)
     if (problem != NULL) {
         net->fail(problem);
     }
-    require(net, draining == session->draining_count, "draining_count");
-    require(net, count == session->subscription_count, "subscription_count");
-    require(net, session->output_announced || output_is_empty(&session->output),
+    fake_require(net, draining == session->draining_count, "draining_count");
+    fake_require(
+        net, count == session->subscription_count, "subscription_count");
+    fake_require(net,
+        session->output_announced || output_is_empty(&session->output),
         "output that was not announced");
-    require(net,
+    fake_require(net,
         session->aborted || session->deadline.slot != 0 || session->starved ||
             !session_wants_input(session),
         "a session without a deadline");
@@ -492,8 +507,8 @@ check_core(struct fake_net *net, const struct core *core)
         check_session(net, session);
         count++;
     }
-    require(net, count == core->session_count, "session_count");
-    require(net, block_pool_bytes(&core->pool) <= core->pool.bytes_allowed,
+    fake_require(net, count == core->session_count, "session_count");
+    fake_require(net, block_pool_bytes(&core->pool) <= core->pool.bytes_allowed,
         "more memory than is allowed");
 }
 

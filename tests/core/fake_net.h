@@ -8,7 +8,7 @@
  *
  * With options.workers above 1 there are several cores, and connections go to
  * them in turn. What they write to each other is delivered before any function
- * here returns, so that they look like one.
+ * here returns, so that they look like one, unless the test holds mail.
  */
 #ifndef BROKER_TESTS_FAKE_NET_H
 #define BROKER_TESTS_FAKE_NET_H
@@ -24,7 +24,9 @@ struct fake_net {
     struct core *cores[FAKE_WORKERS_MAX];
     struct fake_mail {
         struct mailbag *first, *last;
+        uint64_t posted, read; /* bags, ever */
     } mail[FAKE_WORKERS_MAX];
+    bool holds_mail; /* it waits for fake_mail_step */
     uint32_t workers;
     _Atomic uint64_t shared_bytes;
     uint8_t boot[BROKER_SESSION_BYTES];
@@ -44,6 +46,7 @@ struct fake_net {
 struct fake_peer {
     struct fake_net *net;
     struct core *core;
+    uint32_t worker;
     struct fake_peer *next;
     struct session *session; /* NULL: the connection is gone */
     bool output_ready;       /* the core has something for it */
@@ -65,11 +68,13 @@ void fake_net_fini(struct fake_net *net);
 
 /* The session is NULL if memory is out. */
 struct fake_peer *fake_connect(struct fake_net *net);
+struct fake_peer *fake_connect_to(struct fake_net *net, uint32_t worker);
 /* The connection is gone. The peer stays, for what it has received. */
 void fake_drop(struct fake_peer *peer);
 
 /* Let the core receive; returns how much of it, less than len only if memory
- * for receiving is out. */
+ * for receiving is out, or while mail is held and the session wants no
+ * input. */
 size_t fake_feed(struct fake_peer *peer, const void *bytes, size_t len);
 /* Feed what was said, `step` bytes at a time, and forget it. */
 void fake_feed_say(struct fake_peer *peer, struct say *say, size_t step);
@@ -93,5 +98,45 @@ void fake_shut_down(struct fake_net *net, uint32_t retry_after_ms);
 
 /* Check the accounts of every session. */
 void fake_check(struct fake_net *net);
+
+/* ---- mail (fake_mail.c) -------------------------------------------------- */
+
+/* From now on mail between the workers waits until it is stepped. The order
+ * that exchange.h asks of whoever carries it is kept: a worker's mail is posted
+ * before a peer takes its output, and read before input that came after it. So
+ * fake_feed reads all that waits; fake_feed_said leaves what was posted after
+ * the peer said what is fed now. */
+void fake_mail_hold(struct fake_net *net);
+/* Post and deliver everything until nobody has anything more to say. */
+void fake_mail_settle(struct fake_net *net);
+
+/* Deliver the oldest bag that waits for the worker; false if there is none. */
+bool fake_mail_step(struct fake_net *net, uint32_t worker);
+/* End a turn of the worker: it posts what it wrote. */
+void fake_mail_end_turn(struct fake_net *net, uint32_t worker);
+
+/* Nobody is connected, and mail has settled: nothing may be left of what
+ * workers had to do with each other. */
+void fake_check_exchanges(struct fake_net *net);
+
+/* How much mail was posted to the peer's worker so far. */
+uint64_t fake_mail_mark(const struct fake_peer *peer);
+/* As fake_feed, of bytes that were said when this was the mark. */
+size_t fake_feed_said(
+    struct fake_peer *peer, const void *bytes, size_t len, uint64_t mark);
+
+/* ---- for fake_net.c and fake_mail.c -------------------------------------- */
+
+void fake_enter(struct fake_net *net);
+void fake_leave(struct fake_net *net);
+void fake_require(struct fake_net *net, bool good, const char *problem);
+/* As the real net does: ask after each thing that happened. */
+void fake_look_at_ends(struct fake_net *net);
+/* Something happened: unless mail is held, deliver it; look at ends. */
+void fake_settle(struct fake_net *net);
+/* The hook. */
+void fake_post(void *arg, uint32_t worker, struct mailbag *bags);
+/* Deliver what was posted to the worker up to this mark. */
+void fake_mail_until(struct fake_net *net, uint32_t worker, uint64_t mark);
 
 #endif

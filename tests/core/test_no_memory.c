@@ -3,6 +3,7 @@
  * A fixed session in which the N-th allocation of the core fails, for every N:
  * once, and with all after it. The core may shed connections then, but it does
  * not crash, leak or miscount. Linked with --wrap for the allocator. */
+#include "allocator.h"
 #include "expect.h"
 #include "session.h"
 
@@ -10,74 +11,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *old, size_t size);
-void __real_free(void *memory);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-void __wrap_free(void *memory);
-
-static struct {
-    uint64_t countdown; /* until one fails; 0: none does */
-    bool and_all_after;
-    bool inside; /* the core, not the test */
-    bool failed;
-    int64_t live;
-} allocator;
-
-static bool
-fails(void)
-{
-    if (!allocator.inside || allocator.countdown == 0) {
-        return false;
-    }
-    if (--allocator.countdown > 0) {
-        return false;
-    }
-    allocator.countdown = allocator.and_all_after ? 1 : 0;
-    allocator.failed = true;
-    return true;
-}
-
-void *
-__wrap_malloc(size_t size)
-{
-    void *memory = fails() ? NULL : __real_malloc(size);
-    allocator.live += memory != NULL ? 1 : 0;
-    return memory;
-}
-
-void *
-__wrap_calloc(size_t n, size_t size)
-{
-    void *memory = fails() ? NULL : __real_calloc(n, size);
-    allocator.live += memory != NULL ? 1 : 0;
-    return memory;
-}
-
-void *
-__wrap_realloc(void *old, size_t size)
-{
-    void *memory = fails() ? NULL : __real_realloc(old, size);
-    allocator.live += old == NULL && memory != NULL ? 1 : 0;
-    return memory;
-}
-
-void
-__wrap_free(void *memory)
-{
-    allocator.live -= memory != NULL ? 1 : 0;
-    __real_free(memory);
-}
-
-static void
-guard(bool inside)
-{
-    allocator.inside = inside;
-}
 
 /* ---- the session --------------------------------------------------------- */
 
@@ -185,9 +118,9 @@ play_to_the_end(struct fake_net *net, struct fake_peer *reader,
     fake_end_input(writer);
     take(writer, SIZE_MAX);
     if (net->core != NULL) {
-        guard(true);
+        allocator_guard(true);
         core_shut_down(net->core, 1);
-        guard(false);
+        allocator_guard(false);
     }
     take(newer, SIZE_MAX);
     take(slow, SIZE_MAX);
@@ -195,12 +128,13 @@ play_to_the_end(struct fake_net *net, struct fake_peer *reader,
 }
 
 static void
-play(void)
+play(uint32_t workers)
 {
     struct core_options options = fake_options();
     options.max_output_bytes = 1500;
+    options.workers = workers;
     struct fake_net net;
-    fake_net_init(&net, &options, 1, guard);
+    fake_net_init(&net, &options, 1, allocator_guard);
     if (net.core != NULL) {
         struct fake_peer *reader = fake_connect(&net);
         struct fake_peer *slow = fake_connect(&net);
@@ -222,43 +156,55 @@ play(void)
         take(slow, 100);
         play_to_the_end(&net, reader, slow, writer);
     }
+    if (allocator.and_all_after) {
+        allocator.countdown = 0; /* else they could not tell each other */
+    }
     fake_net_fini(&net);
 }
 
 /* Returns false when the session has fewer than n allocations. */
 static bool
-play_failing(uint64_t n, bool and_all_after)
+play_failing(uint32_t workers, uint64_t n, bool and_all_after)
 {
     int64_t live = allocator.live;
     allocator.countdown = n;
     allocator.and_all_after = and_all_after;
     allocator.failed = false;
-    play();
+    play(workers);
     allocator.countdown = 0;
     cr_assert_eq(allocator.live, live, "allocation %llu: %lld are left",
         (unsigned long long)n, (long long)(allocator.live - live));
     return allocator.failed;
 }
 
+/* With several workers, as with one. */
+#define WORKERS_MAX 3u
+
 Test(no_memory, nothing_is_left_when_nothing_fails)
 {
-    cr_assert_not(play_failing(0, false));
+    for (uint32_t workers = 1; workers <= WORKERS_MAX; workers++) {
+        cr_assert_not(play_failing(workers, 0, false));
+    }
 }
 
 Test(no_memory, one_allocation_fails)
 {
-    uint64_t n = 1;
-    while (play_failing(n, false)) {
-        n++;
+    for (uint32_t workers = 1; workers <= WORKERS_MAX; workers++) {
+        uint64_t n = 1;
+        while (play_failing(workers, n, false)) {
+            n++;
+        }
+        cr_assert_gt(n, 150, "%llu allocations", (unsigned long long)n);
     }
-    cr_assert_gt(n, 150, "%llu allocations", (unsigned long long)n);
 }
 
 Test(no_memory, all_fail_from_then_on)
 {
-    uint64_t n = 1;
-    while (play_failing(n, true)) {
-        n++;
+    for (uint32_t workers = 1; workers <= WORKERS_MAX; workers++) {
+        uint64_t n = 1;
+        while (play_failing(workers, n, true)) {
+            n++;
+        }
     }
 }
 
@@ -284,7 +230,7 @@ Test(no_memory, what_is_acknowledged_is_in_the_books)
     for (uint64_t n = 1; n < 40; n++) {
         struct core_options options = fake_options();
         struct fake_net net;
-        fake_net_init(&net, &options, 1, guard);
+        fake_net_init(&net, &options, 1, allocator_guard);
         struct fake_peer *reader = fake_connect(&net);
         struct fake_peer *other = fake_connect(&net);
         struct fake_peer *writer = fake_connect(&net);
