@@ -106,7 +106,7 @@ void core_receive_mail(struct core *core, struct mailbag *bags);
 /* Read mail that there was no memory to deal with; false: still not. Call now
  * and then, as for sessions that wait for memory. */
 bool core_read_mail(struct core *core);
-/* Post what was written: at the end of each turn, before output is sent, so
+/* Post what was written: before output is sent, at the end of each turn too, so
  * that whatever a client learns is on its way to the other workers by then; and
  * again after that, because queues have become shorter. */
 void core_post_mail(struct core *core);

@@ -9,7 +9,7 @@
 /* Less room than this is not worth a system call. */
 #define ROOM_MIN (32u * 1024u)
 /* A frame larger than this does not share a block once it has to be moved. */
-#define SHARED_FRAME_MAX (64u * 1024u)
+#define SHARED_FRAME_MAX (BLOCK_POOL_BYTES / 2)
 #define KEPT_MIN         64u
 
 void

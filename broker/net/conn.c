@@ -25,7 +25,9 @@
  * bytes are not worth a system call while there are more. */
 #define READ_BYTES_MIN (32u * 1024u)
 /* Queues of at most this much are sent first. */
-#define SHORT_BYTES       (16u * 1024u)
+#define SHORT_BYTES (16u * 1024u)
+/* Once a turn has received so much, it is sent on. */
+#define FLUSH_BYTES       (512u * 1024u)
 #define TURN_WRITE_ROUNDS 8
 #define SPANS_MAX         64
 /* Handed to the bufferevent when the socket is full; see conn.h. */
@@ -419,6 +421,7 @@ conn_flush_ready(struct worker *worker)
 {
     struct conn_list now = TAILQ_HEAD_INITIALIZER(now);
     TAILQ_CONCAT(&now, &worker->ready, in_ready);
+    worker->unsent_bytes = 0;
     /* A few bytes for somebody do not wait for a flood for somebody else. */
     flush_up_to(&now, SHORT_BYTES);
     flush_up_to(&now, UINT64_MAX);
@@ -455,7 +458,8 @@ starve(struct conn *conn)
     }
 }
 
-static void
+/* Returns the bytes that were received. */
+static size_t
 conn_read(struct conn *conn)
 {
     size_t budget = TURN_READ_BYTES;
@@ -488,6 +492,7 @@ conn_read(struct conn *conn)
     if (!set_reading(conn)) {
         conn_end(conn, LOOP_REFUSED);
     }
+    return TURN_READ_BYTES - budget;
 }
 
 /* Our side is shut: what the peer says until it closes too is nothing to us. */
@@ -502,6 +507,18 @@ discard(struct conn *conn)
     }
 }
 
+/* Send what is ready once much was received in this turn, while the caches still
+ * hold it. Mail goes first, as at the end of a turn. */
+static void
+flush_if_much(struct worker *worker, size_t received_bytes)
+{
+    worker->unsent_bytes += received_bytes;
+    if (worker->unsent_bytes >= FLUSH_BYTES) {
+        core_post_mail(worker->core);
+        conn_flush_ready(worker);
+    }
+}
+
 static void
 conn_read_cb(evutil_socket_t fd, short what, void *arg)
 {
@@ -511,7 +528,7 @@ conn_read_cb(evutil_socket_t fd, short what, void *arg)
     worker_now(conn->worker);
     switch (conn->state) {
     case CONN_OPEN:
-        conn_read(conn);
+        flush_if_much(conn->worker, conn_read(conn));
         break;
     case CONN_SHUT:
         discard(conn);
@@ -531,7 +548,7 @@ conn_feed_starved(struct worker *worker)
         TAILQ_REMOVE(&now, conn, in_starved);
         conn->is_starved = false;
         if (conn->state == CONN_OPEN) {
-            conn_read(conn);
+            (void)conn_read(conn);
         }
     }
 }

@@ -45,6 +45,7 @@ struct worker {
     struct event *mail; /* NULL: there is only this worker */
     uint64_t tick_ms;   /* when `tick` is due, or UINT64_MAX */
     uint64_t conn_count;
+    uint64_t unsent_bytes; /* received since `ready` was last flushed */
     uint32_t number;
     bool done;  /* leave the loop */
     bool drops; /* all connections, at the end of the turn */
