@@ -42,8 +42,8 @@ struct expectation {
     uint32_t incomplete; /* topics with more filters than these: a bit each */
     uint32_t count;      /* of filters */
     uint64_t hashes[ROUTE_EXPECT_MAX];
-    uint32_t
-        first[ROUTE_EXPECT_MAX]; /* of each topic's filters, or NO_FILTER */
+    const uint8_t *topics[ROUTE_EXPECT_MAX]; /* where they stand, or stood */
+    uint32_t first[ROUTE_EXPECT_MAX]; /* of their filters, or NO_FILTER */
     struct expected_filter {
         struct filter *filter;
         uint32_t next; /* of the same topic, or NO_FILTER */

@@ -507,8 +507,8 @@ discard(struct conn *conn)
     }
 }
 
-/* Send what is ready once much was received in this turn, while the caches still
- * hold it. Mail goes first, as at the end of a turn. */
+/* Send what is ready once much was received in this turn, while the caches
+ * still hold it. Mail goes first, as at the end of a turn. */
 static void
 flush_if_much(struct worker *worker, size_t received_bytes)
 {

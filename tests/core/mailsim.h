@@ -64,6 +64,8 @@ struct mailsim_message {
     uint32_t conn; /* that said it last */
     uint32_t id;
     mailsim_time said, answered;
+    uint32_t matched, refused; /* as PUBACK said */
+    uint32_t receipts;         /* live, by subscriptions */
     enum mailsim_fate fate;
     uint16_t group_receipts; /* a bit for each filter and group */
     bool retain, request, echo;
@@ -218,8 +220,8 @@ void mailsim_check_answered(
     const struct mailsim *sim, const struct mailsim_conn *conn);
 
 /* PUBACK of the message came. */
-void mailsim_check_outcome(const struct mailsim *sim,
-    const struct mailsim_message *message, uint32_t matched, uint32_t refused);
+void mailsim_check_outcome(
+    const struct mailsim *sim, const struct mailsim_message *message);
 /* The message was refused for want of subscribers. */
 void mailsim_check_unwanted(
     const struct mailsim *sim, const struct mailsim_message *message);

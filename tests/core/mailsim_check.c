@@ -124,11 +124,13 @@ outcome_of(const struct mailsim *sim, const struct mailsim_message *message)
 }
 
 void
-mailsim_check_outcome(const struct mailsim *sim,
-    const struct mailsim_message *message, uint32_t matched, uint32_t refused)
+mailsim_check_outcome(
+    const struct mailsim *sim, const struct mailsim_message *message)
 {
     struct outcome outcome = outcome_of(sim, message);
     uint32_t number = (uint32_t)(message - sim->messages);
+    uint32_t matched = message->matched;
+    uint32_t refused = message->refused;
     if (message->echo) {
         CHECK(matched == 1 && refused == 0, "the broker refuses %u", number);
         return;
@@ -455,6 +457,19 @@ check_group(const struct mailsim *sim, uint32_t filter, uint32_t group)
         (unsigned long long)missing, last, (unsigned long long)gaps);
 }
 
+/* Nobody gets what it has refused. */
+static void
+check_receipts(const struct mailsim *sim)
+{
+    for (uint32_t i = 0; i < sim->message_count; i++) {
+        const struct mailsim_message *message = &sim->messages[i];
+        CHECK(message->matched == 0 || message->echo ||
+                  message->receipts <= message->matched - message->refused,
+            "message %u came to %u, but matched %u and was refused by %u", i,
+            message->receipts, message->matched, message->refused);
+    }
+}
+
 /* ---- all ----------------------------------------------------------------- */
 
 void
@@ -467,6 +482,7 @@ mailsim_check_calm(struct mailsim *sim)
         }
     }
     check_values(sim);
+    check_receipts(sim);
     for (uint32_t filter = 0; filter < MAILSIM_FILTERS; filter++) {
         for (uint32_t group = 0; group < MAILSIM_GROUPS; group++) {
             check_group(sim, filter, group);

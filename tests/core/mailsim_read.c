@@ -108,6 +108,8 @@ read_for(struct mailsim *sim, const struct mailsim_conn *conn,
         CHECK(message->retain, "message %u was not to be retained", number);
         CHECK(++s->retained_received <= s->retained_announced,
             "more retained values than SUBACK said");
+    } else {
+        message->receipts++;
     }
     if (s->group != MAILSIM_PLAIN) {
         unsigned bit = 1u << (s->filter * MAILSIM_GROUPS + s->group);
@@ -260,7 +262,9 @@ read_puback(struct mailsim *sim, struct mailsim_conn *conn,
         struct mailsim_message *message = answered_message(
             sim, conn, puback.id - puback.count + 1 + i, "PUBACK");
         message->fate = MAILSIM_ROUTED;
-        mailsim_check_outcome(sim, message, puback.matched, puback.refused);
+        message->matched = puback.matched;
+        message->refused = puback.refused;
+        mailsim_check_outcome(sim, message);
     }
 }
 
