@@ -301,7 +301,10 @@ idle_builder(struct route_cache *cache)
     return builder;
 }
 
-/* Gather what matches: as was found before, if the topic was expected. */
+/* Gather what matches: as was found before, if the topic was expected. It has
+ * to be the same memory as well as the same hash: neither alone would do. What
+ * stood there may be overwritten, and where messages go to must not hang on two
+ * topics never having the same hash. */
 static void
 gather(struct route_cache *cache, struct route_builder *builder,
     struct broker_bytes topic, uint64_t hash)
@@ -311,7 +314,8 @@ gather(struct route_cache *cache, struct route_builder *builder,
     uint32_t count = expectation->epoch == cache->index->epoch
                          ? expectation->topic_count
                          : 0;
-    while (i < count && expectation->hashes[i] != hash) {
+    while (i < count && (expectation->hashes[i] != hash ||
+                            expectation->topics[i] != topic.data)) {
         i++;
     }
     if (i >= count || (expectation->incomplete >> i & 1) != 0) {
@@ -548,6 +552,7 @@ divide(struct route_cache *cache, const struct broker_bytes *topics,
             continue;
         }
         expectation->hashes[other] = hashes[i];
+        expectation->topics[other] = topics[i].data;
         expectation->first[other] = NO_FILTER;
         others[other++] = topics[i];
     }

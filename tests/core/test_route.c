@@ -309,6 +309,144 @@ Test(route, random_changes)
     world_free(world);
 }
 
+/* ---- looking ahead ------------------------------------------------------- */
+
+#define FAR_FILTERS 3000
+
+/* Enough filters that it is worth while. */
+static struct subscription **
+add_far(struct world *world)
+{
+    static uint64_t serial = 1u << 20;
+    struct subscription **far = calloc(FAR_FILTERS, sizeof(*far));
+    for (uint32_t i = 0; i < FAR_FILTERS; i++) {
+        char filter[16];
+        snprintf(filter, sizeof filter, "far/%u", i);
+        far[i] = calloc(1, sizeof **far);
+        far[i]->session = session_at(i % SESSIONS);
+        far[i]->id = 5000 + i;
+        context_init_own(
+            &world->contexts, far[i], ++serial, BROKER_OVERFLOW_DROP_OLDEST);
+        cr_assert(
+            index_add(&world->index, far[i], bytes_of(filter), bytes_of(NULL)));
+    }
+    cr_assert(route_should_expect(&world->routes));
+    return far;
+}
+
+static void
+free_far(struct world *world, struct subscription **far)
+{
+    for (uint32_t i = 0; i < FAR_FILTERS; i++) {
+        index_remove(&world->index, far[i]);
+        context_unref(&far[i]->own);
+    }
+    free(far);
+}
+
+/* The route of the topic at this very place. */
+static void
+check_route(struct world *world, struct broker_bytes topic, uint32_t matched)
+{
+    enum broker_status status = BROKER_OK;
+    struct route *route =
+        route_get(&world->routes, topic, check, world, &status);
+    cr_assert_not_null(route);
+    cr_assert_eq(route->matched, matched, "%.*s: %u", (int)topic.len,
+        (const char *)topic.data, route->matched);
+    route_unref(route);
+}
+
+/* Whatever was expected, and comes or does not come: a route is that of its
+ * topic as things stand when it is asked for. */
+Test(route, expectations_change_nothing)
+{
+    static const char *const filters[] = {
+        "far/+", "far/#", "+/7", "#", "far/7", "near/7", "$x/#"};
+    struct random random = {5};
+    struct world *world = world_new();
+    struct subscription **far = add_far(world);
+    for (int round = 0; round < 3000; round++) {
+        char texts[ROUTE_EXPECT_MAX][16];
+        struct broker_bytes topics[ROUTE_EXPECT_MAX];
+        for (uint32_t i = 0; i < ROUTE_EXPECT_MAX; i++) {
+            snprintf(texts[i], sizeof texts[i], "%s/%u",
+                random_chance(&random, 95) ? "far" : "near",
+                random_below(&random, random_chance(&random, 30) ? 9 : 9999));
+            topics[i] = bytes_of(texts[i]);
+        }
+        route_expect(&world->routes, topics,
+            random_between(&random, 1, ROUTE_EXPECT_MAX));
+        for (uint32_t i = 0; i < ROUTE_EXPECT_MAX; i++) {
+            uint32_t s = random_below(&random, SUBSCRIPTIONS);
+            if (random_chance(&random, 3) && world->subscriptions[s] != NULL) {
+                take_out(world, s);
+            } else if (random_chance(&random, 3) &&
+                       world->subscriptions[s] == NULL) {
+                add(world, s, s % SESSIONS, filters[random_below(&random, 7)],
+                    NULL);
+            }
+            if (random_chance(&random, 5)) {
+                continue; /* it does not come */
+            }
+            if (random_chance(&random, 5)) {
+                texts[i][topics[i].len - 1] ^= 1; /* something else is there */
+            }
+            uint32_t sessions;
+            uint32_t number = FAR_FILTERS;
+            bool is_far = sscanf(texts[i], "far/%u", &number) == 1;
+            check_route(world, topics[i],
+                count_matched(world, texts[i], &sessions) +
+                    (is_far && number < FAR_FILTERS ? 1 : 0));
+        }
+    }
+    free_far(world, far);
+    world_free(world);
+}
+
+/* The other memory with the same bytes, and the same memory with other bytes,
+ * are both not what was expected. */
+Test(route, an_expectation_is_for_a_place)
+{
+    struct world *world = world_new();
+    struct subscription **far = add_far(world);
+    char here[] = "far/1";
+    char there[] = "far/1";
+    struct broker_bytes topic = bytes_of(here);
+    route_expect(&world->routes, &topic, 1);
+    check_route(world, bytes_of(there), 1);
+    strcpy(here, "far/x");
+    check_route(world, bytes_of(here), 0);
+    free_far(world, far);
+    world_free(world);
+}
+
+/* With more filters than an expectation has room for nobody is left out. */
+Test(route, expectations_of_many_filters)
+{
+    static const char *const filters[] = {
+        "far/+", "far/#", "+/+", "+/#", "#", "+/+/#", "far/+/#"};
+    struct world *world = world_new();
+    struct subscription **far = add_far(world);
+    for (uint32_t i = 0; i < 7; i++) {
+        add(world, i, i % SESSIONS, filters[i], NULL);
+    }
+    char texts[ROUTE_EXPECT_MAX][16];
+    struct broker_bytes topics[ROUTE_EXPECT_MAX];
+    for (uint32_t i = 0; i < ROUTE_EXPECT_MAX; i++) {
+        snprintf(texts[i], sizeof texts[i], "far/%u", i);
+        topics[i] = bytes_of(texts[i]);
+    }
+    route_expect(&world->routes, topics, ROUTE_EXPECT_MAX);
+    for (uint32_t i = 0; i < ROUTE_EXPECT_MAX; i++) {
+        check_route(world, topics[i], 8);
+    }
+    free_far(world, far);
+    world_free(world);
+}
+
+/* ---- many ---------------------------------------------------------------- */
+
 /* More topics than the cache has room for. */
 Test(route, many_topics)
 {

@@ -90,6 +90,69 @@ visit(void *arg, struct topic_node *node)
     (*visits)++;
 }
 
+struct batch_visits {
+    struct path *seen[TOPIC_TREE_BATCH_MAX][PATHS];
+    size_t count[TOPIC_TREE_BATCH_MAX];
+};
+
+static void
+visit_batch(void *arg, size_t topic, struct topic_node *node)
+{
+    struct batch_visits *visits = arg;
+    cr_assert_lt(topic, TOPIC_TREE_BATCH_MAX);
+    cr_assert_lt(visits->count[topic], PATHS);
+    visits->seen[topic][visits->count[topic]++] =
+        *(struct path **)topic_node_value(node);
+}
+
+/* What the batch visited for one topic is what the tree visits for it alone;
+ * less, if it says so. */
+static void
+compare(struct path *paths, struct broker_bytes topic, struct path **seen,
+    size_t count, bool incomplete)
+{
+    for (size_t i = 0; i < count; i++) {
+        cr_assert_not(seen[i]->visited, "%s visited twice", seen[i]->text);
+        seen[i]->visited = true;
+    }
+    for (int i = 0; i < PATHS; i++) {
+        bool want =
+            paths[i].node != NULL && slow_match(bytes_of(paths[i].text), topic);
+        cr_assert(paths[i].visited == want || (incomplete && want), "%s and %s",
+            paths[i].text, (const char *)topic.data);
+        paths[i].visited = false;
+    }
+}
+
+/* Ask for several topics at once: these, or random ones. Returns for how many
+ * not all was visited. */
+static uint32_t
+ask_batch(struct topic_tree *tree, struct path *paths, struct random *random,
+    const char *topic)
+{
+    char texts[TOPIC_TREE_BATCH_MAX][64];
+    struct topic_path topics[TOPIC_TREE_BATCH_MAX];
+    static struct batch_visits visits;
+    size_t count = random_between(random, 1, TOPIC_TREE_BATCH_MAX);
+    for (size_t i = 0; i < count; i++) {
+        random_path(random, texts[i], false);
+        if (topic != NULL) {
+            strcpy(texts[i], topic);
+        }
+        struct broker_bytes text = bytes_of(texts[i]);
+        topics[i] = (struct topic_path){text.data, text.len};
+    }
+    visits = (struct batch_visits){.count = {0}};
+    uint32_t incomplete =
+        topic_tree_match_batch(tree, topics, count, visit_batch, &visits);
+    cr_assert_eq(incomplete >> count, 0);
+    for (size_t i = 0; i < count; i++) {
+        compare(paths, bytes_of(texts[i]), visits.seen[i], visits.count[i],
+            (incomplete >> i & 1) != 0);
+    }
+    return (uint32_t)__builtin_popcount(incomplete);
+}
+
 /* Ask the tree, whose paths are filters if `filters`, and compare. */
 static void
 ask(struct topic_tree *tree, struct path *paths, const char *question,
@@ -130,6 +193,9 @@ run(uint64_t seed, bool filters)
         char question[64];
         random_path(&random, question, !filters);
         ask(&tree, paths, question, filters);
+        if (filters) {
+            (void)ask_batch(&tree, paths, &random, NULL);
+        }
     }
     for (int i = 0; i < PATHS; i++) {
         take_out(&tree, &paths[i]);
@@ -170,6 +236,71 @@ Test(topic_tree, prune_stops_at_what_is_used)
     topic_tree_prune(&tree, high);
     cr_assert_null(topic_tree_find(&tree, (uint8_t *)"a", 1));
     topic_tree_fini(&tree);
+}
+
+/* All filters match all topics of the batch, more and more of them: what it
+ * cannot remember it owns up to, and the others are exact. */
+Test(topic_tree, a_batch_knows_what_it_leaves_out)
+{
+    struct random random = {3};
+    struct topic_tree tree;
+    struct path *paths = calloc(PATHS, sizeof *paths);
+    cr_assert(topic_tree_init(&tree, sizeof(struct path *), 3));
+    uint32_t incomplete = 0;
+    for (int i = 0; i < 16; i++) {
+        snprintf(paths[i].text, sizeof paths[i].text, "%s/%s/%s/%s",
+            i & 1 ? "+" : "a", i & 2 ? "+" : "b", i & 4 ? "+" : "a",
+            i & 8 ? "#" : "b");
+        cr_assert(insert(&tree, &paths[i]));
+        uint32_t left_out = ask_batch(&tree, paths, &random, "a/b/a/b");
+        cr_assert(i > 0 || left_out == 0);
+        incomplete += left_out;
+    }
+    cr_assert_gt(incomplete, 0);
+    for (int i = 0; i < 16; i++) {
+        take_out(&tree, &paths[i]);
+    }
+    topic_tree_fini(&tree);
+    free(paths);
+}
+
+/* So many nodes and questions that some share all that the table keeps of a
+ * hash: what was not asked for is not visited. */
+Test(topic_tree, a_batch_looks_twice)
+{
+    enum { NODES = 50000, QUESTIONS = 25000 };
+    struct topic_tree tree;
+    struct path path = {.text = "any"};
+    struct topic_node **nodes = calloc(NODES, sizeof(*nodes));
+    static struct batch_visits visits;
+    char texts[TOPIC_TREE_BATCH_MAX][16];
+    struct topic_path topics[TOPIC_TREE_BATCH_MAX];
+    cr_assert(topic_tree_init(&tree, sizeof(struct path *), 4));
+    for (int i = 0; i < NODES; i++) {
+        snprintf(texts[0], sizeof texts[0], "w/%d", i);
+        nodes[i] =
+            topic_tree_insert(&tree, (uint8_t *)texts[0], strlen(texts[0]));
+        set_path(nodes[i], &path);
+    }
+    for (int i = 0; i < QUESTIONS; i++) {
+        for (int j = 0; j < TOPIC_TREE_BATCH_MAX; j++) {
+            int len = snprintf(texts[j], sizeof texts[j], "w/%d",
+                NODES + i * TOPIC_TREE_BATCH_MAX + j);
+            topics[j] = (struct topic_path){(uint8_t *)texts[j], (size_t)len};
+        }
+        cr_assert_eq(topic_tree_match_batch(&tree, topics, TOPIC_TREE_BATCH_MAX,
+                         visit_batch, &visits),
+            0);
+    }
+    for (int j = 0; j < TOPIC_TREE_BATCH_MAX; j++) {
+        cr_assert_eq(visits.count[j], 0);
+    }
+    for (int i = 0; i < NODES; i++) {
+        set_path(nodes[i], NULL);
+        topic_tree_prune(&tree, nodes[i]);
+    }
+    topic_tree_fini(&tree);
+    free(nodes);
 }
 
 /* As deep and as wide as limits allow. */
