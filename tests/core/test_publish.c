@@ -111,6 +111,7 @@ Test(publish, numbers_wrap_around)
     struct say say = {0};
     say_publish(&say, UINT32_MAX - 1, "a", "x");
     say_publish(&say, UINT32_MAX, "a", "x");
+    say_publish(&say, 0, "a", "x"); /* not the next number, but none */
     say_publish(&say, 1, "a", "x");
     expect_fed(writer, &say);
     expect_puback(writer, UINT32_MAX, 2, 0, 0);
