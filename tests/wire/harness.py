@@ -400,11 +400,12 @@ class BrokerTest(unittest.TestCase):
 
     def let_process(self):
         """Returns when the broker has seen what every peer sent before,
-        also those that read nothing: it has served others many times."""
+        also those that read nothing: it has served others many times, and
+        to answer about itself it has waited for all of its threads."""
         with broker_wire.Connection(self.broker.tcp,
                                     timeout=DEADLINE) as other:
             for _ in range(20):
-                other.ping()
+                other.system("stats")
 
     # Expectations that many suites share.
 
