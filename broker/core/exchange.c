@@ -208,9 +208,6 @@ post_to(struct core *core, uint32_t worker)
     if (bag == NULL || (bag->count == 0 && bag->returned == NULL)) {
         return; /* only room that was made */
     }
-    for (struct mailbag *each = bag; each != NULL; each = each->next) {
-        exchange->posted_bags++;
-    }
     outbox->first = outbox->last = NULL;
     outbox->loan = NULL;
     core->hooks.post(core->hooks.arg, worker, bag);

@@ -75,7 +75,6 @@ struct exchange {
     struct interest_list all_interests; /* every object, to be freed */
     uint64_t congested_bytes; /* more than this is unprocessed: stop reading */
     uint64_t seed;
-    uint64_t posted_bags, posted_runs;
     uint64_t shed_ms; /* when others were asked last to shed */
     bool shed_wanted;
 };

@@ -117,7 +117,6 @@ forward_to(struct core *core, uint32_t worker, const struct forward *forward)
     }
     exchange_write(exchange, worker, LETTER_RUN)->run = run;
     exchange_count_run(exchange, worker, run.bytes, true);
-    exchange->posted_runs++;
     count_sent(forward, worker);
     if (run.wait != NULL) {
         run.wait->missing++;
