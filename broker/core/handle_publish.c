@@ -63,33 +63,6 @@ session_refuse_publish(struct session *session, uint32_t id,
 
 /* ---- runs ---------------------------------------------------------------- */
 
-/* A GNU extension that gcc and clang have for every processor: two words that
- * are compared together. */
-typedef uint64_t word_pair __attribute__((vector_size(16)));
-
-static inline word_pair
-load_pair(const uint8_t *src)
-{
-    word_pair pair;
-    memcpy(&pair, src, sizeof pair); /* src need not be aligned */
-    return pair;
-}
-
-/* Are the first `len` bytes of both the same? At least sizeof(word_pair) are
- * there. The last pair overlaps what was compared before, so nothing behind
- * `len` is read. For so few bytes memcmp takes twice as long, most of it for
- * being called. */
-static inline bool
-same_head(const uint8_t *a, const uint8_t *b, size_t len)
-{
-    size_t last = len - sizeof(word_pair);
-    word_pair differing = load_pair(a + last) ^ load_pair(b + last);
-    for (size_t at = 0; at < last; at += sizeof(word_pair)) {
-        differing |= load_pair(a + at) ^ load_pair(b + at);
-    }
-    return (differing[0] | differing[1]) == 0;
-}
-
 /* What makes a run: frames that are like its first one up to the payload, but
  * for their length and number. */
 struct pattern {
@@ -109,7 +82,7 @@ extend_by_equals(struct run *run, const struct pattern *pattern, size_t len)
     size_t used = run->slice.bytes;
     uint32_t messages = run->slice.messages;
     while (len - used >= frame_bytes &&
-           same_head(first + used, first, head_bytes)) {
+           same_long(first + used, first, head_bytes)) {
         used += frame_bytes;
         messages++;
     }
@@ -134,8 +107,8 @@ same_topic(const struct pattern *pattern, const uint8_t *frame)
     const uint8_t *body = frame + BROKER_HEADER_BYTES;
     const uint8_t *first = pattern->first + BROKER_HEADER_BYTES;
     size_t len = pattern->head_bytes - BROKER_HEADER_BYTES;
-    return len < sizeof(word_pair) ? memcmp(body, first, len) == 0
-                                   : same_head(body, first, len);
+    return len < SAME_LONG_MIN ? memcmp(body, first, len) == 0
+                               : same_long(body, first, len);
 }
 
 /* Extend the run by one frame, of any length. */
