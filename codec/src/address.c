@@ -11,11 +11,12 @@
 #include <string.h>
 
 #define TCP_PREFIX  "tcp://"
+#define TLS_PREFIX  "tls://"
 #define UNIX_PREFIX "unix://"
 
 static const char why_scheme[] =
-    "an address begins with tcp:// or unix://, such as tcp://127.0.0.1:4655 "
-    "or unix:///run/brokerd.sock";
+    "an address begins with tcp://, tls:// or unix://, such as "
+    "tcp://127.0.0.1:4655 or unix:///run/brokerd.sock";
 static const char why_no_host[] =
     "the host is missing: use tcp://host:port, such as tcp://127.0.0.1:4655";
 static const char why_host[] =
@@ -34,15 +35,22 @@ static const char why_directory[] =
 
 /* ---- TCP ----------------------------------------------------------------- */
 
+static const char *
+default_port(enum broker_address_kind kind)
+{
+    return kind == BROKER_ADDRESS_TLS ? BROKER_DEFAULT_TLS_PORT
+                                      : BROKER_DEFAULT_PORT;
+}
+
 /* "" gives the default; else ":" and a decimal number. */
 static bool
-port_parse(const char *text, char port[6])
+port_parse(const char *text, struct broker_address *out)
 {
     unsigned value = 0;
     size_t digits;
 
     if (text[0] == '\0') {
-        memcpy(port, BROKER_DEFAULT_PORT, sizeof BROKER_DEFAULT_PORT);
+        snprintf(out->port, sizeof out->port, "%s", default_port(out->kind));
         return true;
     }
     digits = strspn(text + 1, "0123456789");
@@ -56,7 +64,7 @@ port_parse(const char *text, char port[6])
     if (value > UINT16_MAX) {
         return false;
     }
-    snprintf(port, 6, "%u", value);
+    snprintf(out->port, sizeof out->port, "%u", value);
     return true;
 }
 
@@ -90,7 +98,7 @@ bracketed_parse(const char *text, struct broker_address *out)
     if (!ipv6_is_valid(out->host)) {
         return why_ipv6;
     }
-    return port_parse(text + len + 1, out->port) ? NULL : why_port;
+    return port_parse(text + len + 1, out) ? NULL : why_port;
 }
 
 static const char *
@@ -102,7 +110,6 @@ tcp_parse(const char *text, struct broker_address *out)
     size_t len = strspn(text, host_chars);
     const char *colon = strchr(text, ':');
 
-    out->kind = BROKER_ADDRESS_TCP;
     if (text[0] == '[') {
         return bracketed_parse(text + 1, out);
     }
@@ -119,7 +126,7 @@ tcp_parse(const char *text, struct broker_address *out)
     }
     memcpy(out->host, text, len);
     out->host[len] = '\0';
-    return port_parse(text + len, out->port) ? NULL : why_port;
+    return port_parse(text + len, out) ? NULL : why_port;
 }
 
 /* ---- UNIX ---------------------------------------------------------------- */
@@ -155,7 +162,11 @@ broker_address_parse(
 
     memset(&address, 0, sizeof address);
     if (strncmp(text, TCP_PREFIX, strlen(TCP_PREFIX)) == 0) {
+        address.kind = BROKER_ADDRESS_TCP;
         wrong = tcp_parse(text + strlen(TCP_PREFIX), &address);
+    } else if (strncmp(text, TLS_PREFIX, strlen(TLS_PREFIX)) == 0) {
+        address.kind = BROKER_ADDRESS_TLS;
+        wrong = tcp_parse(text + strlen(TLS_PREFIX), &address);
     } else if (strncmp(text, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0) {
         wrong = unix_parse(text + strlen(UNIX_PREFIX), &address);
     }
@@ -173,13 +184,16 @@ const char *
 broker_address_format(
     const struct broker_address *address, char *dst, size_t cap)
 {
+    const char *prefix =
+        address->kind == BROKER_ADDRESS_TLS ? TLS_PREFIX : TCP_PREFIX;
+
     assert(cap >= BROKER_ADDRESS_TEXT_MAX);
     if (address->kind == BROKER_ADDRESS_UNIX) {
         snprintf(dst, cap, UNIX_PREFIX "%s", address->path);
     } else if (strchr(address->host, ':') != NULL) {
-        snprintf(dst, cap, TCP_PREFIX "[%s]:%s", address->host, address->port);
+        snprintf(dst, cap, "%s[%s]:%s", prefix, address->host, address->port);
     } else {
-        snprintf(dst, cap, TCP_PREFIX "%s:%s", address->host, address->port);
+        snprintf(dst, cap, "%s%s:%s", prefix, address->host, address->port);
     }
     return dst;
 }

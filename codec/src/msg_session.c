@@ -13,6 +13,10 @@
 
 #define HELLO_FIXED_BYTES   40
 #define WELCOME_FIXED_BYTES 64
+#define HELLO_TAGS                                                             \
+    (TAG_BIT(BROKER_TAG_NAME) | TAG_BIT(BROKER_TAG_USER) |                     \
+        TAG_BIT(BROKER_TAG_AUTH_METHOD) | TAG_BIT(BROKER_TAG_AUTH_DATA))
+#define WELCOME_TAGS (TAG_BIT(BROKER_TAG_NAME) | TAG_BIT(BROKER_TAG_USER))
 
 static const uint8_t hello_magic[4] = {0x42, 0x52, 0x4B, 0x31}; /* "BRK1" */
 
@@ -24,6 +28,18 @@ max_body_is_valid(uint32_t max_body_bytes)
 }
 
 /* ---- HELLO --------------------------------------------------------------- */
+
+/* Who the client wants to be and what shows it: all of it or nothing
+ * (PROTOCOL.md section 5.10). */
+static bool
+credentials_are_whole(struct broker_bytes tlvs)
+{
+    struct broker_bytes value;
+    bool user = broker_tlv_find(tlvs, BROKER_TAG_USER, &value);
+
+    return broker_tlv_find(tlvs, BROKER_TAG_AUTH_METHOD, &value) == user &&
+           broker_tlv_find(tlvs, BROKER_TAG_AUTH_DATA, &value) == user;
+}
 
 enum broker_status
 broker_hello_decode(const struct broker_frame *frame, struct broker_hello *out)
@@ -50,7 +66,10 @@ broker_hello_decode(const struct broker_frame *frame, struct broker_hello *out)
         !max_body_is_valid(m.max_body_bytes)) {
         return BROKER_E_MALFORMED;
     }
-    status = codec_tags_check(m.tlvs, TAG_BIT(BROKER_TAG_NAME));
+    status = codec_tags_check(m.tlvs, HELLO_TAGS);
+    if (status != BROKER_E_MALFORMED && !credentials_are_whole(m.tlvs)) {
+        status = BROKER_E_MALFORMED;
+    }
     if (status == BROKER_OK) {
         *out = m;
     }
@@ -113,7 +132,7 @@ broker_welcome_decode(
     if (r.failed || m.version == 0 || !max_body_is_valid(m.max_body_bytes)) {
         return BROKER_E_MALFORMED;
     }
-    status = codec_tags_check(m.tlvs, TAG_BIT(BROKER_TAG_NAME));
+    status = codec_tags_check(m.tlvs, WELCOME_TAGS);
     if (status == BROKER_OK) {
         *out = m;
     }

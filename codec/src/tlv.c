@@ -211,6 +211,8 @@ tag_value_is_valid(uint16_t tag, struct broker_bytes value)
 
     switch (tag) {
     case BROKER_TAG_NAME:
+    case BROKER_TAG_USER:
+    case BROKER_TAG_AUTH_METHOD:
         return value.len >= 1 && value.len <= BROKER_NAME_BYTES_MAX &&
                broker_utf8_check(value);
     case BROKER_TAG_TEXT:
@@ -224,7 +226,8 @@ tag_value_is_valid(uint16_t tag, struct broker_bytes value)
     case BROKER_TAG_RETRY_AFTER_MS:
         return value.len == 4;
     default:
-        /* TOPIC: as the peer sent it, so it may be anything. */
+        /* TOPIC: as the peer sent it, so it may be anything. AUTH_DATA: a
+         * secret. */
         return true;
     }
 }

@@ -86,7 +86,8 @@ class Frames(unittest.TestCase):
 
 
 class Codes(unittest.TestCase):
-    CLASSES = {"REQUEST": "R", "CONNECTION": "C", "NOTICE": "N"}
+    CLASSES = {"REQUEST": "R", "SUBSCRIPTION": "S", "CONNECTION": "C",
+               "NOTICE": "N"}
 
     def test_table_equals_errors_def(self):
         wanted = []

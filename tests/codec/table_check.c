@@ -151,8 +151,9 @@ text_is(const struct vector_line *line, size_t i, const char *text)
 static bool
 address_is(const struct vector_line *line, const struct broker_address *address)
 {
-    if (line_is(line, "tcp")) {
-        return address->kind == BROKER_ADDRESS_TCP &&
+    if (!line_is(line, "unix")) {
+        return address->kind == (line_is(line, "tls") ? BROKER_ADDRESS_TLS
+                                                      : BROKER_ADDRESS_TCP) &&
                text_is(line, 2, address->host) &&
                text_is(line, 3, address->port);
     }
@@ -174,7 +175,7 @@ check_good_address(struct check_report *report, const struct vector_line *line)
         check_that(report, line,
             broker_address_format(&address, formatted, sizeof formatted) ==
                     formatted &&
-                text_is(line, line_is(line, "tcp") ? 4 : 1, formatted),
+                text_is(line, line_is(line, "unix") ? 1 : 4, formatted),
             "written as %s", formatted);
         check_that(report, line,
             broker_address_parse(formatted, &again, NULL) == BROKER_OK &&
@@ -228,7 +229,8 @@ check_addresses(struct check_report *report, const char *dir)
     for (size_t i = 0; i < file.count; i++) {
         const struct vector_line *line = &file.lines[i];
 
-        if (line_is(line, "tcp") || line_is(line, "unix")) {
+        if (line_is(line, "tcp") || line_is(line, "tls") ||
+            line_is(line, "unix")) {
             check_good_address(report, line);
         } else if (line_is(line, "bad")) {
             check_bad_address(report, line);

@@ -16,7 +16,8 @@ HEADER = struct.Struct(">IHHI")  # length, type, flags, id (3.1)
 MAGIC = b"BRK1"
 
 # Extension fields (3.3).
-NAME, TEXT, REPLY_TO, KEY_VALUE, LIMIT, RETRY_AFTER_MS, TOPIC = range(1, 8)
+(NAME, TEXT, REPLY_TO, KEY_VALUE, LIMIT, RETRY_AFTER_MS, TOPIC, USER,
+ AUTH_METHOD, AUTH_DATA) = range(1, 11)
 CRITICAL = 0x8000
 
 RETAIN, RETRY = 0x0001, 0x0002  # flags of PUBLISH
@@ -24,14 +25,16 @@ DUPLICATE = 0x0001  # of PUBACK
 DRAIN = 0x0001  # of UNSUBSCRIBE
 RETAINED = 0x0001  # of CONTEXT
 NO_RETAINED = 0x01  # option of SUBSCRIBE
-DROP_OLDEST, DROP_NEWEST, DISCONNECT = 1, 2, 4  # overflow policies (5.6)
+DROP_OLDEST, DROP_NEWEST, DISCONNECT, BLOCK = 1, 2, 4, 5  # policies (5.6)
 
 # Codes (7).
 CODES = {
     101: "BAD_MAGIC", 102: "VERSION", 103: "BAD_START",
     104: "UNSUPPORTED_TYPE", 105: "BAD_FLAGS", 106: "MALFORMED",
     107: "HANDSHAKE_TIMEOUT", 108: "UNEXPECTED_FRAME",
-    109: "HEARTBEAT_TIMEOUT", 110: "UNKNOWN_TAG", 301: "BAD_TOPIC",
+    109: "HEARTBEAT_TIMEOUT", 110: "UNKNOWN_TAG", 201: "AUTH_REQUIRED",
+    202: "AUTH_FAILED", 203: "PUBLISH_DENIED", 204: "SUBSCRIBE_DENIED",
+    205: "REVOKED", 301: "BAD_TOPIC",
     302: "BAD_FILTER", 303: "UNKNOWN_SUBSCRIPTION", 304: "NO_SUBSCRIBERS",
     305: "TOO_LARGE", 306: "DUPLICATE_SUBSCRIPTION",
     307: "UNSUPPORTED_POLICY", 308: "BAD_GROUP", 309: "RESERVED_TOPIC",
@@ -40,6 +43,7 @@ CODES = {
     404: "SLOW_CONSUMER", 405: "MEMORY", 502: "SHUTTING_DOWN",
     503: "SESSION_TAKEN", 504: "INTERNAL", 505: "LEAVING",
     506: "WRITE_TIMEOUT", 601: "QUEUE_HIGH",
+    602: "MEMORY_HIGH", 603: "RATE_HIGH", 604: "BLOCKED",
 }
 NUMBERS = {name: number for number, name in CODES.items()}
 LEAVING = NUMBERS["LEAVING"]
@@ -115,8 +119,8 @@ def check_group(name):
 
 def check_field(number, value):
     """The rule of one field's value (3.3)."""
-    if number == NAME:
-        check_utf8(value, "NAME", 1, 255)
+    if number in (NAME, USER, AUTH_METHOD):
+        check_utf8(value, "a name", 1, 255)
     elif number == TEXT:
         check_utf8(value, "TEXT")
     elif number == REPLY_TO:
@@ -145,7 +149,14 @@ def encode_fields(fields):
                     for tag, value in fields)
 
 
-def decode_fields(data, known):
+def check_credentials(fields):
+    """Who the client wants to be, and what shows it (5.10)."""
+    given = {tag & ~CRITICAL for tag, _ in fields}
+    given &= {USER, AUTH_METHOD, AUTH_DATA}
+    need(len(given) in (0, 3), "credentials in part")
+
+
+def decode_fields(data, known, judge=lambda fields: None):
     """A field list to (tag, value) pairs, unknown ones included."""
     fields, seen, at = [], set(), 0
     while at < len(data):
@@ -160,6 +171,7 @@ def decode_fields(data, known):
             need(number not in seen or number == KEY_VALUE, "field twice")
             seen.add(number)
             check_field(number, value)
+    judge(fields)
     # Malformed anywhere is malformed, so this comes last.
     for tag, _ in fields:
         need(not tag & CRITICAL or tag & ~CRITICAL in known,
@@ -223,7 +235,7 @@ class Hello(Frame):
     heartbeat_ms: int = 0
     session: bytes = bytes(16)
     magic: bytes = MAGIC
-    KNOWN = (NAME,)
+    KNOWN = (NAME, USER, AUTH_METHOD, AUTH_DATA)
     FIXED = struct.Struct(">4sBBHQII16s")
 
     def body(self):
@@ -240,7 +252,7 @@ class Hello(Frame):
         need(1 <= self.min_version <= self.max_version, "versions")
         need(zero == 0, "zero field")
         need(MIN_MAX_BODY <= self.max_body_bytes <= MAX_BODY, "max_body")
-        self.fields = decode_fields(body[40:], self.KNOWN)
+        self.fields = decode_fields(body[40:], self.KNOWN, check_credentials)
 
 
 @frame_type(0x0002, "WELCOME", least=64, sender="S")
@@ -255,7 +267,7 @@ class Welcome(Frame):
     last_publish: int = 0
     session: bytes = bytes(16)
     boot: bytes = bytes(16)
-    KNOWN = (NAME,)
+    KNOWN = (NAME, USER)
     FIXED = struct.Struct(">B3sQIIIHHI16s16s")
 
     def body(self):

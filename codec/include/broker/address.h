@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Addresses of brokers as text: "tcp://host:port" and "unix:///path"
+ * Addresses of brokers as text: "tcp://host:port", "tls://host:port" and
+ * "unix:///path"
  * (PROTOCOL.md section 2.2). Pure, like codec.h: no look-ups, no sockets.
  */
 #ifndef BROKER_ADDRESS_H
@@ -12,25 +13,30 @@
 extern "C" {
 #endif
 
-#define BROKER_DEFAULT_PORT "4655"
-#define BROKER_SOCKET_NAME  "brokerd.sock"
+#define BROKER_DEFAULT_PORT     "4655"
+#define BROKER_DEFAULT_TLS_PORT "4656"
+#define BROKER_SOCKET_NAME      "brokerd.sock"
 #define BROKER_ADDRESS_TEXT_MAX                                                \
     280 /* room for any formatted address, with NUL */
 
-enum broker_address_kind { BROKER_ADDRESS_TCP, BROKER_ADDRESS_UNIX };
+enum broker_address_kind {
+    BROKER_ADDRESS_TCP,
+    BROKER_ADDRESS_UNIX,
+    BROKER_ADDRESS_TLS, /* TLS over TCP */
+};
 
 /* Plain data; nothing to free. */
 struct broker_address {
     enum broker_address_kind kind;
-    char host[256]; /* TCP: name or number, an IPv6 number without brackets */
-    char port[6];   /* TCP: decimal, "0" to "65535" */
+    char host[256]; /* TCP, TLS: name or number, an IPv6 one without [] */
+    char port[6];   /* TCP, TLS: decimal, "0" to "65535" */
     char path[108]; /* UNIX: absolute, fits sockaddr_un with its NUL */
 };
 
 /* Read `text`: "tcp://host:port", "tcp://host" (default port),
- * "tcp://[v6]:port", "unix:///absolute/path". BROKER_OK and *out, or
- * BROKER_E_BAD_ADDRESS and, if `why` is not NULL, *why = a static sentence that
- * says what is wrong with it and what is right. */
+ * "tcp://[v6]:port", the same with tls://, "unix:///absolute/path".
+ * BROKER_OK and *out, or BROKER_E_BAD_ADDRESS and, if `why` is not NULL,
+ * *why = a static sentence that says what is wrong with it and what is right. */
 BROKER_API BROKER_MUST_CHECK enum broker_status broker_address_parse(
     const char *text, struct broker_address *out, const char **why);
 

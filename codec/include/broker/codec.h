@@ -122,7 +122,7 @@ enum broker_overflow {
     BROKER_OVERFLOW_DROP_NEWEST = 2,
     BROKER_OVERFLOW_CONFLATE = 3, /* reserved */
     BROKER_OVERFLOW_DISCONNECT = 4,
-    BROKER_OVERFLOW_BLOCK = 5, /* reserved */
+    BROKER_OVERFLOW_BLOCK = 5,
 };
 
 enum broker_subscribe_options {
@@ -152,6 +152,9 @@ enum broker_tag {
     BROKER_TAG_LIMIT = 0x0005,          /* u64, the limit that was reached */
     BROKER_TAG_RETRY_AFTER_MS = 0x0006, /* u32 */
     BROKER_TAG_TOPIC = 0x0007,          /* the topic that an error is about */
+    BROKER_TAG_USER = 0x0008,           /* UTF-8, 1 to 255 bytes */
+    BROKER_TAG_AUTH_METHOD = 0x0009,    /* UTF-8, 1 to 255 bytes */
+    BROKER_TAG_AUTH_DATA = 0x000A,      /* the secret, any bytes */
 };
 
 /* ---- frames -------------------------------------------------------------- */
