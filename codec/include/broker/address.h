@@ -34,9 +34,9 @@ struct broker_address {
 };
 
 /* Read `text`: "tcp://host:port", "tcp://host" (default port),
- * "tcp://[v6]:port", the same with tls://, "unix:///absolute/path".
- * BROKER_OK and *out, or BROKER_E_BAD_ADDRESS and, if `why` is not NULL,
- * *why = a static sentence that says what is wrong with it and what is right. */
+ * "tcp://[v6]:port", the same with tls://, "unix:///absolute/path". BROKER_OK
+ * and *out, or BROKER_E_BAD_ADDRESS and, if `why` is not NULL, *why = a static
+ * sentence that says what is wrong with it and what is right. */
 BROKER_API BROKER_MUST_CHECK enum broker_status broker_address_parse(
     const char *text, struct broker_address *out, const char **why);
 
