@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Topic names, filters and queue group names, and which filter matches which
- * name (PROTOCOL.md section 6; MQTT 3.1.1 section 4.7). Comparison is byte by
- * byte. Knows nothing of subscriptions; brokers that match one name against
+ * Topic names, filters and queue group names, which filter matches which name
+ * (PROTOCOL.md section 6; MQTT 3.1.1 section 4.7), and what two filters have in
+ * common. Comparison is byte by byte. Knows nothing of subscriptions; brokers that match one name against
  * many filters need an index of their own, for which this is the measure.
  */
 #include <broker/codec.h>
@@ -156,13 +156,21 @@ levels_match(struct broker_bytes filter, struct broker_bytes topic)
                memcmp(filter.data, topic.data, filter.len) == 0);
 }
 
+/* Topics that begin with $ are not matched by a filter that begins with a
+ * wildcard, and a filter that begins with $ has no other topics. */
+static bool
+is_hidden_from(struct broker_bytes text, struct level first)
+{
+    return text.len != 0 && text.data[0] == '$' &&
+           (level_is(first.name, '+') || level_is(first.name, '#'));
+}
+
 bool
 broker_filter_matches(struct broker_bytes filter, struct broker_bytes topic)
 {
     struct level f = level_cut(filter), t = level_cut(topic);
 
-    if (topic.len != 0 && topic.data[0] == '$' &&
-        (level_is(f.name, '+') || level_is(f.name, '#'))) {
+    if (is_hidden_from(topic, f)) {
         return false;
     }
     for (;;) {
@@ -181,5 +189,81 @@ broker_filter_matches(struct broker_bytes filter, struct broker_bytes topic)
         }
         f = level_cut(f.rest);
         t = level_cut(t.rest);
+    }
+}
+
+/* ---- two filters --------------------------------------------------------- */
+
+/* A # takes no level or more, but that of "#" and that of "/#" take at least
+ * one: there is no empty topic that they could match without. */
+static bool
+takes_a_level(struct broker_bytes filter)
+{
+    return filter.data[filter.len - 1] == '#' &&
+           (filter.len == 1 || (filter.len == 2 && filter.data[0] == '/'));
+}
+
+bool
+broker_filter_covers(struct broker_bytes wide, struct broker_bytes narrow)
+{
+    struct level w = level_cut(wide), n = level_cut(narrow);
+
+    if (is_hidden_from(narrow, w)) {
+        return false;
+    }
+    for (;;) {
+        if (level_is(w.name, '#')) {
+            return true;
+        }
+        if (level_is(n.name, '#')) {
+            /* Only "+/#" is as good as a # that takes a level. */
+            return takes_a_level(narrow) && level_is(w.name, '+') &&
+                   level_is(w.rest, '#');
+        }
+        /* Names are not bounded in number: a + of `narrow` has topics that no
+         * name in `wide` has. */
+        if (!levels_match(w.name, n.name)) {
+            return false;
+        }
+        if (n.last) {
+            return w.last || level_is(w.rest, '#');
+        }
+        if (w.last) {
+            return false;
+        }
+        w = level_cut(w.rest);
+        n = level_cut(n.rest);
+    }
+}
+
+/* Do the levels that were walked make a topic that the filter matches, if no
+ * other level follows? */
+static bool
+may_end(struct broker_bytes filter, struct level level)
+{
+    return level.last || (level_is(level.rest, '#') && !takes_a_level(filter));
+}
+
+bool
+broker_filters_overlap(struct broker_bytes a, struct broker_bytes b)
+{
+    struct level la = level_cut(a), lb = level_cut(b);
+
+    if (is_hidden_from(a, lb) || is_hidden_from(b, la)) {
+        return false;
+    }
+    for (;;) {
+        if (level_is(la.name, '#') || level_is(lb.name, '#')) {
+            return true;
+        }
+        if (!levels_match(la.name, lb.name) &&
+            !levels_match(lb.name, la.name)) {
+            return false;
+        }
+        if (la.last || lb.last) {
+            return may_end(a, la) && may_end(b, lb);
+        }
+        la = level_cut(la.rest);
+        lb = level_cut(lb.rest);
     }
 }

@@ -469,6 +469,16 @@ BROKER_API BROKER_MUST_CHECK enum broker_status broker_group_check(
 BROKER_API bool broker_filter_matches(
     struct broker_bytes filter, struct broker_bytes topic);
 
+/* Does `wide` match every topic that `narrow` matches, however long and deep?
+ * Both are filters that have passed their check. */
+BROKER_API bool broker_filter_covers(
+    struct broker_bytes wide, struct broker_bytes narrow);
+
+/* Is there a topic, however long and deep, that both match? Both are filters
+ * that have passed their check. */
+BROKER_API bool broker_filters_overlap(
+    struct broker_bytes a, struct broker_bytes b);
+
 /* Is it well-formed UTF-8 without NUL? (Unicode 15 table 3-7.) */
 BROKER_API bool broker_utf8_check(struct broker_bytes text);
 
