@@ -16,7 +16,8 @@ block_pool_init(struct block_pool *pool, uint64_t bytes_allowed)
 {
     *pool = (struct block_pool){.idle_max = IDLE_MAX,
         .bytes_allowed = bytes_allowed,
-        .bytes_tight = bytes_allowed - bytes_allowed / RESERVE_PART};
+        .bytes_tight = bytes_allowed - bytes_allowed / RESERVE_PART,
+        .bytes_slow = bytes_allowed / 5 * 4};
 }
 
 void

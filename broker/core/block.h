@@ -41,6 +41,7 @@ struct block_pool {
     uint64_t bytes_in_use;  /* capacity of all referenced blocks */
     uint64_t bytes_allowed; /* with the reserve */
     uint64_t bytes_tight;   /* without it */
+    uint64_t bytes_slow;    /* above, publishers are slowed */
     /* Of all pools that share the allowance; NULL: it is this pool's alone. */
     _Atomic uint64_t *shared_bytes;
     struct block *returned; /* loans that nobody here needs any more */

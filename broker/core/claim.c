@@ -32,6 +32,7 @@ claim_begin(struct session *session, const uint8_t id[BROKER_SESSION_BYTES],
     }
     claim->session = session;
     claim->hello_id = hello_id;
+    claim->owner = session_owner(session);
     session->remote->claim = claim;
     letter->claim.claim = claim;
     *pending = claim->opens;
@@ -157,9 +158,9 @@ turn_away(struct core *core, uint32_t worker, struct claim *claim,
 bool
 claim_on_claim(struct core *core, uint32_t from, struct claim *claim)
 {
-    /* The id does not change while the claim lives. */
+    /* The id and its owner do not change while the claim lives. */
     struct identity *identity =
-        identity_take(&core->identities, claim->id, core->now_ms);
+        identity_take(&core->identities, claim->id, claim->owner, core->now_ms);
     if (identity == NULL) {
         turn_away(core, from, claim, BROKER_E_INTERNAL);
         return true;

@@ -27,6 +27,7 @@ struct claim {
     uint32_t last_publish;     /* when it was given up */
     uint32_t hello_id;         /* to be answered by WELCOME */
     bool opens;                /* WELCOME waits for the grant */
+    uint64_t owner;
     uint8_t id[BROKER_SESSION_BYTES];
 };
 

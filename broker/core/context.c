@@ -59,13 +59,16 @@ find(const struct context_table *table, struct subscription **subscriptions,
     return NULL;
 }
 
-/* Disconnecting loses nothing silently and keeps what was queued; refusing the
- * newest keeps it too; dropping the oldest keeps least. */
+/* Disconnecting loses nothing silently and keeps what was queued; blocking
+ * publishers loses nothing as long as they can be made to wait; refusing the
+ * newest keeps what is queued too; dropping the oldest keeps least. */
 static int
 preserves(enum broker_overflow overflow)
 {
     switch (overflow) {
     case BROKER_OVERFLOW_DISCONNECT:
+        return 3;
+    case BROKER_OVERFLOW_BLOCK:
         return 2;
     case BROKER_OVERFLOW_DROP_NEWEST:
         return 1;

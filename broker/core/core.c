@@ -61,6 +61,10 @@ core_new(const struct core_options *options, const struct core_hooks *hooks,
     core->run_bytes_max = run_bytes_max(options);
     TAILQ_INIT(&core->sessions);
     LIST_INIT(&core->slow);
+    TAILQ_INIT(&core->working);
+    TAILQ_INIT(&core->waiting);
+    core->meters_publishes = options->max_user_messages_per_s > 0 ||
+                             options->max_user_bytes_per_s > 0;
     uint8_t seed[sizeof core->seed];
     hooks->random(hooks->arg, seed, sizeof seed);
     memcpy(&core->seed, seed, sizeof seed);
@@ -94,6 +98,7 @@ core_free(struct core *core)
     identities_fini(&core->identities);
     table_fini(&core->contexts.contexts);
     table_fini(&core->subscriptions);
+    table_fini(&core->sessions_by_id);
     deadline_heap_fini(&core->deadlines);
     intake_shared_fini(&core->intake);
     block_pool_fini(&core->pool);
@@ -149,11 +154,22 @@ uint64_t
 core_tick(struct core *core)
 {
     log_memory(core);
+    hold_next_turn(core);
     struct deadline *first;
     while ((first = deadline_first(&core->deadlines)) != NULL &&
            first->due_ms <= core->now_ms) {
         session_on_deadline(table_entry(first, struct session, deadline));
     }
+    return core_due(core);
+}
+
+uint64_t
+core_due(const struct core *core)
+{
+    if (!TAILQ_EMPTY(&core->working)) {
+        return core->now_ms;
+    }
+    const struct deadline *first = deadline_first(&core->deadlines);
     return first == NULL ? UINT64_MAX : first->due_ms;
 }
 

@@ -20,7 +20,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct account;
 struct core;
+struct rights;
 struct session;
 struct buffer;
 struct mailbag;
@@ -42,7 +44,13 @@ struct core_options {
     uint32_t heartbeat_ms, heartbeat_min_ms, heartbeat_max_ms;
     uint32_t write_timeout_ms;
     uint32_t half_close_linger_ms;
-    const char *name; /* for WELCOME and for foreign peers; static */
+    uint32_t max_user_connections;    /* of one account */
+    uint64_t max_user_messages_per_s; /* published; 0: no limit */
+    uint64_t max_user_bytes_per_s;    /* the same */
+    uint64_t max_subscribes_per_s;    /* of one connection; 0: no limit */
+    uint32_t block_timeout_ms;
+    uint32_t max_output_age_ms; /* 0: no limit */
+    const char *name;           /* for WELCOME and for foreign peers; static */
     /* Of a broker with several workers; all zero for one that has one. Each
      * has a core of its own, with the same options but for `worker`. */
     uint32_t worker, workers;
@@ -57,6 +65,12 @@ enum core_event {
     CORE_EVENT_CLOSING,        /* why the broker closes */
     CORE_EVENT_SLOW,           /* messages begin to be dropped */
     CORE_EVENT_MEMORY,         /* memory became tight; of no one session */
+    CORE_EVENT_DENIED,         /* the peer may not come in */
+};
+
+/* What HELLO says of who the peer is: all of it or nothing. */
+struct core_credentials {
+    struct broker_bytes user, method, secret;
 };
 
 struct core_hooks {
@@ -75,6 +89,11 @@ struct core_hooks {
     enum broker_status (*answer)(void *arg, const struct core *core,
         struct broker_bytes topic, struct broker_bytes payload,
         struct buffer *reply);
+    /* Find out who the peer is and what it may do, and say so with
+     * session_admit or session_deny, inside this call or later. The views are
+     * valid during the call only. NULL: everybody may do everything. */
+    void (*authenticate)(
+        void *owner, const struct core_credentials *credentials);
     /* Fill with random bytes that nobody can guess. */
     void (*random)(void *arg, uint8_t *dst, size_t len);
     /* Bring these bags of mail to that worker's core_receive_mail, which owns
@@ -94,8 +113,11 @@ void core_free(struct core *core);
  * anything that happened since. */
 void core_set_now(struct core *core, uint64_t now_ms);
 
-/* Do what is due; returns when to call again, or UINT64_MAX. */
+/* Do what is due, and go on with what a turn before left; returns when to call
+ * again, or UINT64_MAX. */
 uint64_t core_tick(struct core *core);
+/* When to call it: what it would return now. */
+uint64_t core_due(const struct core *core);
 
 /* Say goodbye to every session, after what is queued for it. Sessions that open
  * later are turned away. */
@@ -146,6 +168,20 @@ bool session_output_sent(struct session *session, size_t bytes);
 /* Bytes of messages that are queued, with what it takes to queue them. */
 uint64_t session_queued_bytes(const struct session *session);
 
+/* The answer to core_hooks.authenticate: the peer may come in, as a connection
+ * of this account (NULL: of nobody's), with these rights (NULL: all). Takes
+ * over a reference to each. */
+void session_admit(
+    struct session *session, struct account *account, struct rights *rights);
+/* Or it may not: AUTH_REQUIRED, AUTH_FAILED, ... `text` may be NULL. */
+void session_deny(
+    struct session *session, enum broker_status code, const char *text);
+/* Its rights have changed; what is not permitted any more ends. Takes over a
+ * reference. */
+void session_set_rights(struct session *session, struct rights *rights);
+/* Its user is gone: GOAWAY with this code. */
+void session_expel(struct session *session, enum broker_status code);
+
 enum session_end {
     SESSION_LIVES,
     SESSION_FINISHED, /* all was sent: shut down the writing side */
@@ -163,6 +199,9 @@ struct core_stats {
     uint64_t matched_messages, delivered_messages, delivered_bytes;
     uint64_t dropped_messages, no_match_messages, refused_publishes;
     uint64_t protocol_errors;
+    uint64_t denied_connections; /* AUTH_REQUIRED, AUTH_FAILED */
+    uint64_t denied_publishes, denied_subscribes, revoked_subscriptions;
+    uint64_t held_for_work, held_for_rate, held_for_memory, held_for_full;
     uint64_t route_lookups, route_misses;
     uint64_t memory_bytes, max_memory_bytes;
     uint64_t uptime_ms;
@@ -174,6 +213,7 @@ void core_get_stats(const struct core *core, struct core_stats *out);
 struct session_stats {
     uint64_t id;
     const char *name; /* of the client; "" if it gave none */
+    const char *user; /* "" if that is not known */
     const char *peer;
     const char *state;
     uint64_t age_ms;

@@ -19,20 +19,8 @@ static void
 notice_queue_high(struct session *session)
 {
     session->queue_high = true;
-    uint8_t tlvs[16];
-    size_t tlv_bytes = 0;
-    if (broker_tlv_put_u64(tlvs, sizeof tlvs, &tlv_bytes, BROKER_TAG_LIMIT,
-            session->output.max_bytes) != BROKER_OK) {
-        tlv_bytes = 0;
-    }
-    struct broker_notice notice = {
-        .code = BROKER_E_QUEUE_HIGH, .tlvs = {tlvs, tlv_bytes}};
-    size_t size = broker_notice_size(&notice);
-    uint8_t *dst = session_control(session, size);
-    if (dst != NULL &&
-        broker_notice_encode(&notice, dst, size, &size) == BROKER_OK) {
-        session_control_done(session, size);
-    }
+    session_notice(
+        session, BROKER_E_QUEUE_HIGH, session->output.max_bytes, NULL);
 }
 
 static void
@@ -64,6 +52,10 @@ queue_slice(struct session *session, struct context *context,
     session_announce_output(session);
     if (!session->queue_high && output->bytes > output->max_bytes / 5 * 4) {
         notice_queue_high(session);
+    }
+    if (context->overflow == BROKER_OVERFLOW_BLOCK &&
+        output->bytes > output->max_bytes / 2) {
+        session->core->full = session;
     }
     return result == OUTPUT_QUEUED;
 }
@@ -662,15 +654,32 @@ count_run(struct core *core, const struct run *run)
     }
 }
 
+/* The run went to a subscriber that has enough for now. */
+static void
+deliver_hold(struct core *core, const struct run *run, struct session *full)
+{
+    if (run->origin_id != 0) {
+        hold_publisher_abroad(core, run->origin, run->origin_id, full);
+    } else {
+        hold_publisher(run->publisher, full);
+    }
+}
+
 void
 deliver_run(struct core *core, const struct run *run)
 {
     const struct route *route = run->route;
     count_run(core, run);
+    core->work += 1 + route->target_count + route->group_count;
     if (route->shares_groups || route->workers != 0) {
         deliver_run_abroad(core, run);
     } else {
         deliver_here(core, run);
+    }
+    if (core->full != NULL) {
+        struct session *full = core->full;
+        core->full = NULL;
+        deliver_hold(core, run, full);
     }
     deliver_done(core);
 }

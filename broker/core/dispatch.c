@@ -139,22 +139,40 @@ may_go_on(struct session *session, const struct broker_frame *frame)
     return true;
 }
 
+/* No connection may keep the others waiting for long: when what came from it
+ * made the broker do so much (about one a delivery), the rest waits for the
+ * next turn. In a turn in which many did that, each gets less. */
+#define WORK_MAX      32768u
+#define TURN_WORK_MAX (4 * WORK_MAX)
+
+static uint64_t
+work_allowed(const struct core *core)
+{
+    return core->turn_work < TURN_WORK_MAX ? WORK_MAX : WORK_MAX / 16;
+}
+
 /* Process src[0..len). Returns the bytes used; *needed is what the frame after
  * them takes, as far as known, or more than is there if it has to wait. */
 static size_t
 process(struct session *session, const uint8_t *src, size_t len, size_t *needed)
 {
+    struct core *core = session->core;
+    uint64_t work_end = core->work + work_allowed(core);
     size_t used = 0;
     *needed = BROKER_HEADER_BYTES;
     while (used < len) {
         if (is_deaf(session)) {
             return len;
         }
-        if (session->remote != NULL && session->remote->is_suspended) {
+        if (core->work >= work_end) {
+            hold_for_work(session);
+        }
+        if (session->hold.reasons != 0 ||
+            (session->remote != NULL && session->remote->is_suspended)) {
             *needed = len - used + 1;
             return used;
         }
-        struct broker_limits limits = session->core->limits;
+        struct broker_limits limits = core->limits;
         limits.max_body_bytes = session->state == SESSION_HANDSHAKE
                                     ? BROKER_BODY_BYTES_MIN
                                     : session->max_body_bytes;
@@ -213,13 +231,11 @@ dispatch_input(struct session *session)
         return;
     }
     size_t needed;
-    if (session->remote != NULL) {
-        session->remote->is_dispatching = true;
-    }
+    session->is_dispatching = true;
+    uint64_t work = session->core->work;
     size_t used = process(session, src, len, &needed);
-    if (session->remote != NULL) {
-        session->remote->is_dispatching = false;
-    }
+    session->core->turn_work += session->core->work - work;
+    session->is_dispatching = false;
     intake_consume(intake, used, used < len ? needed : 0);
     ack_flush(session);
 }

@@ -310,6 +310,12 @@ read_letter(struct core *core, uint32_t from, struct letter *letter)
     case LETTER_CREDIT:
         take_credit(core, from, letter->bytes);
         break;
+    case LETTER_FULL:
+        hold_on_full(core, letter->full.publisher_id, letter->full.full_id);
+        break;
+    case LETTER_ROOM:
+        hold_on_room(core, letter->full.full_id);
+        break;
     case LETTER_SHED:
         (void)core_shed(core);
         break;

@@ -33,6 +33,13 @@ continued(
                : NULL;
 }
 
+/* 0: the broker itself, or somebody who cannot be made to wait. */
+static uint64_t
+publisher_of(const struct run *run)
+{
+    return run->publisher == NULL ? 0 : run->publisher->id;
+}
+
 /* The picks of this worker, into `out` if that is not NULL. */
 static uint32_t
 picks_of(const struct forward *forward, uint32_t worker, struct interest **out)
@@ -102,6 +109,7 @@ forward_to(struct core *core, uint32_t worker, const struct forward *forward)
         .bytes = slice->bytes,
         .messages = slice->messages,
         .wait = forward->run->wait,
+        .publisher_id = publisher_of(forward->run),
         .index = forward->index,
         .plain = forward->plain};
     if (!exchange_has_room(exchange) ||
@@ -126,7 +134,7 @@ forward_to(struct core *core, uint32_t worker, const struct forward *forward)
 
 bool
 forward_retain(struct core *core, const struct output_run *slice,
-    struct wait *wait, bool request)
+    struct wait *wait, uint64_t publisher_id, bool request)
 {
     struct exchange *exchange = core->exchange;
     if (!exchange_has_room(exchange)) {
@@ -143,6 +151,7 @@ forward_retain(struct core *core, const struct output_run *slice,
         .bytes = slice->bytes,
         .messages = 1,
         .wait = wait,
+        .publisher_id = publisher_id,
         .request = request};
     exchange_count_run(exchange, EXCHANGE_HOME, slice->bytes, true);
     return true;
@@ -212,6 +221,8 @@ deliver_letter(struct core *core, uint32_t from,
     }
     here.matched = plain;
     struct run run = {.route = &here,
+        .origin_id = letter->publisher_id,
+        .origin = from,
         .slice = {.block = letter->block,
             .data = letter->data,
             .bytes = letter->bytes,
@@ -274,6 +285,8 @@ forward_on_retain(
                           .bytes = letter->bytes,
                           .messages = 1},
         .wait = wait,
+        .origin_id = letter->publisher_id,
+        .origin = from,
         .request = letter->request};
     wait->status = publish_retained(core, topic_of(letter->data), &run);
     block_unref(letter->block);

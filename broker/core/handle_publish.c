@@ -27,6 +27,18 @@ check_topic(void *arg, struct broker_bytes topic)
     return broker_topic_check(&core->limits, topic);
 }
 
+/* Why the session may not publish to the topic, or NULL if it may. */
+static const char *
+why_denied(const struct session *session, struct broker_bytes topic)
+{
+    const char *rule = NULL;
+    if (session->rights == NULL ||
+        rights_may_publish(session->rights, topic, &rule)) {
+        return NULL;
+    }
+    return rule;
+}
+
 static void
 refuse_publish(struct session *session, const struct broker_publish *publish,
     enum broker_status code, const char *text)
@@ -40,6 +52,10 @@ refuse_publish(struct session *session, const struct broker_publish *publish,
     }
     if (code == BROKER_E_RETAINED_LIMIT) {
         refusal.limit = session->core->options.max_retained_bytes;
+    }
+    if (code == BROKER_E_PUBLISH_DENIED) {
+        refusal.topic = publish->topic;
+        session->core->totals.denied_publishes++;
     }
     session->core->totals.refused_publishes++;
     session_refuse(session, &refusal);
@@ -175,6 +191,12 @@ check_request(struct session *session, const struct broker_publish *publish,
     enum broker_status status = check_topic(session->core, reply_to);
     if (status != BROKER_OK) {
         *text = "REPLY_TO is not a topic that can be published to";
+        return status;
+    }
+    /* Whoever answers, the broker included, would do so for the requester. */
+    *text = why_denied(session, reply_to);
+    if (*text != NULL) {
+        return BROKER_E_PUBLISH_DENIED;
     }
     session->requested = true;
     return status;
@@ -233,7 +255,7 @@ retain_at_home(struct session *session, const struct broker_publish *publish,
     }
     wait->frame = run->slice;
     block_ref(wait->frame.block);
-    if (!forward_retain(core, &run->slice, wait, run->request)) {
+    if (!forward_retain(core, &run->slice, wait, session->id, run->request)) {
         wait->status = BROKER_E_MEMORY;
         wait_close(core, wait);
         return BROKER_OK;
@@ -299,7 +321,10 @@ publish_particular(struct session *session,
     }
     const char *text = NULL;
     enum broker_status status = BROKER_OK;
-    if (reply_to.len > 0) {
+    text = why_denied(session, publish->topic);
+    if (text != NULL) {
+        status = BROKER_E_PUBLISH_DENIED;
+    } else if (reply_to.len > 0) {
         status = check_request(session, publish, reply_to, &text);
     }
     if (status == BROKER_OK) {
@@ -372,6 +397,11 @@ publish_run(struct session *session, const struct broker_publish *publish,
 {
     struct core *core = session->core;
     enum broker_status status = BROKER_OK;
+    const char *rule = why_denied(session, publish->topic);
+    if (rule != NULL) {
+        refuse_publish(session, publish, BROKER_E_PUBLISH_DENIED, rule);
+        return;
+    }
     look_ahead(core, src, len);
     run->route =
         route_get(&core->routes, publish->topic, check_topic, core, &status);
@@ -432,5 +462,6 @@ handle_publishes(struct session *session, const struct broker_frame *frame,
         publish_run(session, &publish, &run, src, len);
     }
     session->received_messages += run.slice.messages;
+    hold_after_publish(session, run.slice.messages, run.slice.bytes);
     return (size_t)run.slice.bytes;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * HELLO, PING, PONG, GOAWAY. PROTOCOL.md sections 4.1, 4.2, 4.4, 4.5, 5.8. */
+#include "admission.h"
 #include "session.h"
 
 #include <stdlib.h>
@@ -23,41 +24,6 @@ session_max_subscriptions(const struct session *session)
     return allowed < nameable ? allowed : nameable;
 }
 
-static bool
-is_zero(const uint8_t id[BROKER_SESSION_BYTES])
-{
-    static const uint8_t zero[BROKER_SESSION_BYTES];
-    return memcmp(id, zero, sizeof zero) == 0;
-}
-
-/* Take the session id over from whoever had it. False if memory is out. */
-static bool
-take_identity(
-    struct session *session, const uint8_t wanted[BROKER_SESSION_BYTES])
-{
-    struct core *core = session->core;
-    uint8_t id[BROKER_SESSION_BYTES];
-    memcpy(id, wanted, sizeof id);
-    while (is_zero(id)) {
-        core->hooks.random(core->hooks.arg, id, sizeof id);
-    }
-    struct identity *identity =
-        identity_take(&core->identities, id, core->now_ms);
-    if (identity == NULL) {
-        return false;
-    }
-    struct session *before = identity->session;
-    identity->session = session;
-    session->identity = identity;
-    session->last_publish = identity->last_publish;
-    if (before != NULL) {
-        session->last_publish = before->last_publish;
-        before->identity = NULL;
-        session_close_now(before, BROKER_E_SESSION_TAKEN);
-    }
-    return true;
-}
-
 static char *
 copy_name(struct broker_bytes name)
 {
@@ -69,18 +35,28 @@ copy_name(struct broker_bytes name)
     return copy;
 }
 
+/* The fields of WELCOME; they fit by construction. */
+static size_t
+put_names(const struct session *session, uint8_t *dst, size_t cap)
+{
+    const char *name = session->core->options.name;
+    size_t pos = 0;
+    enum broker_status status = broker_tlv_put(dst, cap, &pos, BROKER_TAG_NAME,
+        (struct broker_bytes){(const uint8_t *)name, strlen(name)});
+    if (status == BROKER_OK && session->account != NULL) {
+        const char *user = session->account->name;
+        status = broker_tlv_put(dst, cap, &pos, BROKER_TAG_USER,
+            (struct broker_bytes){(const uint8_t *)user, strlen(user)});
+    }
+    return status == BROKER_OK ? pos : 0;
+}
+
 static void
 send_welcome(struct session *session, uint32_t id)
 {
     const struct core *core = session->core;
-    uint8_t tlvs[BROKER_NAME_BYTES_MAX + 4];
-    size_t tlv_bytes = 0;
-    struct broker_bytes name = {
-        (const uint8_t *)core->options.name, strlen(core->options.name)};
-    if (broker_tlv_put(tlvs, sizeof tlvs, &tlv_bytes, BROKER_TAG_NAME, name) !=
-        BROKER_OK) {
-        tlv_bytes = 0;
-    }
+    uint8_t tlvs[BROKER_NAME_BYTES_MAX + ACCOUNT_NAME_BYTES_MAX + 8];
+    size_t tlv_bytes = put_names(session, tlvs, sizeof tlvs);
     struct broker_welcome welcome = {.id = id,
         .version = BROKER_PROTOCOL_VERSION,
         .max_body_bytes = session->max_body_bytes,
@@ -145,17 +121,7 @@ handle_hello(struct session *session, const struct broker_frame *frame)
         return;
     }
     agree(session, &hello);
-    bool pending = false;
-    bool ok = session->remote == NULL
-                  ? take_identity(session, hello.session)
-                  : claim_begin(session, hello.session, frame->id, &pending);
-    if (!ok) {
-        session_fail(session, BROKER_E_INTERNAL, frame->id, frame->type);
-    } else if (pending) {
-        session->remote->is_suspended = true;
-    } else {
-        session_open(session, frame->id);
-    }
+    admission_begin(session, &hello);
 }
 
 void

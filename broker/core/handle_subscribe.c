@@ -33,12 +33,13 @@ find_subscription(const struct session *session, uint32_t id)
 
 static void
 refuse(struct session *session, const struct broker_frame *frame,
-    enum broker_status code, uint64_t limit)
+    enum broker_status code, uint64_t limit, const char *text)
 {
     struct refusal refusal = {.code = code,
         .id = frame->id,
         .frame_type = frame->type,
-        .limit = limit};
+        .limit = limit,
+        .text = text};
     session_refuse(session, &refusal);
 }
 
@@ -50,7 +51,32 @@ policy_is_available(enum broker_overflow overflow)
     return overflow == BROKER_OVERFLOW_DEFAULT ||
            overflow == BROKER_OVERFLOW_DROP_OLDEST ||
            overflow == BROKER_OVERFLOW_DROP_NEWEST ||
-           overflow == BROKER_OVERFLOW_DISCONNECT;
+           overflow == BROKER_OVERFLOW_DISCONNECT ||
+           overflow == BROKER_OVERFLOW_BLOCK;
+}
+
+/* PROTOCOL.md section 5.11. */
+static enum broker_status
+check_rights(const struct session *session, struct broker_bytes filter,
+    bool in_group, bool *is_partial, const char **text)
+{
+    *is_partial = false;
+    if (session->rights == NULL) {
+        return BROKER_OK;
+    }
+    switch (rights_may_subscribe(session->rights, filter, text)) {
+    case RIGHTS_GRANTED:
+        return BROKER_OK;
+    case RIGHTS_PARTLY:
+        if (!in_group) {
+            *is_partial = true;
+            return BROKER_OK;
+        }
+        *text = "a queue group's filter must be permitted whole";
+        return BROKER_E_SUBSCRIBE_DENIED;
+    default:
+        return BROKER_E_SUBSCRIBE_DENIED;
+    }
 }
 
 static enum broker_status
@@ -141,6 +167,16 @@ send_suback(struct session *session, const struct subscription *subscription,
     }
 }
 
+static bool
+is_permitted(
+    const struct subscription *subscription, const struct retained_copy *value)
+{
+    const uint8_t *body = value->data + BROKER_HEADER_BYTES;
+    struct broker_bytes topic = {body + 4, (size_t)body[0] << 8 | body[1]};
+    return !subscription->is_partial ||
+           rights_may_receive(subscription->session->rights, topic);
+}
+
 static void
 send_retained(struct session *session, struct subscription *subscription,
     const struct retained_copy *values, size_t count)
@@ -156,11 +192,16 @@ send_retained(struct session *session, struct subscription *subscription,
             .data = values[i].data,
             .bytes = values[i].bytes,
             .messages = 1};
-        (void)deliver_to(session, context, &run);
+        if (is_permitted(subscription, &values[i])) {
+            (void)deliver_to(session, context, &run);
+        }
     }
+    session->core->full = NULL; /* no publisher to make wait */
     context_unref(context);
     deliver_done(session->core);
 }
+
+static void review(struct subscription *subscription);
 
 static bool
 wants_retained(const struct broker_subscribe *subscribe)
@@ -178,12 +219,21 @@ subscription_made(struct subscription *subscription, bool ok,
         struct broker_frame frame = {
             .type = BROKER_FRAME_SUBSCRIBE, .id = subscription->id};
         subscription_free(subscription);
-        refuse(session, &frame, BROKER_E_MEMORY, 0);
+        refuse(session, &frame, BROKER_E_MEMORY, 0, NULL);
         return;
     }
-    send_suback(session, subscription, count);
-    if (count > 0) {
+    size_t permitted = 0;
+    for (size_t i = 0; i < count; i++) {
+        permitted += is_permitted(subscription, &values[i]) ? 1 : 0;
+    }
+    session->core->work += count;
+    send_suback(session, subscription, permitted);
+    if (permitted > 0) {
         send_retained(session, subscription, values, count);
+    }
+    if (subscription->rights_serial != session->rights_serial &&
+        session->state == SESSION_OPEN) {
+        review(subscription); /* they changed while it was being made */
     }
 }
 
@@ -206,31 +256,50 @@ make_here(struct session *session, struct subscription *subscription,
     free(values);
 }
 
+static void
+refuse_subscribe(struct session *session, const struct broker_frame *frame,
+    enum broker_status status, const char *text)
+{
+    uint64_t limit = 0;
+    if (status == BROKER_E_TOO_MANY_SUBSCRIPTIONS) {
+        limit = session_max_subscriptions(session);
+    } else if (status == BROKER_E_SUBSCRIBE_DENIED) {
+        session->core->totals.denied_subscribes++;
+    }
+    refuse(session, frame, status, limit, text);
+}
+
 void
 handle_subscribe(struct session *session, const struct broker_frame *frame)
 {
     struct broker_subscribe subscribe;
+    const char *text = NULL;
+    bool is_partial = false;
     enum broker_status status = broker_subscribe_decode(frame, &subscribe);
     if (status == BROKER_E_MALFORMED) {
         session_fail(session, status, frame->id, frame->type);
         return;
     }
+    hold_after_subscribe(session);
     if (status == BROKER_OK) {
         status = check_subscribe(session, &subscribe);
     }
+    if (status == BROKER_OK) {
+        status = check_rights(session, subscribe.filter,
+            subscribe.group.len > 0, &is_partial, &text);
+    }
     if (status != BROKER_OK) {
-        refuse(session, frame, status,
-            status == BROKER_E_TOO_MANY_SUBSCRIPTIONS
-                ? session_max_subscriptions(session)
-                : 0);
+        refuse_subscribe(session, frame, status, text);
         return;
     }
     ack_flush(session);
     struct subscription *subscription = subscription_new(session, &subscribe);
     if (subscription == NULL) {
-        refuse(session, frame, BROKER_E_MEMORY, 0);
+        refuse(session, frame, BROKER_E_MEMORY, 0, NULL);
         return;
     }
+    subscription->is_partial = is_partial;
+    subscription->rights_serial = session->rights_serial;
     if (session->remote == NULL) {
         make_here(session, subscription, &subscribe);
     } else if (!interest_make(session, subscription, subscribe.filter,
@@ -256,11 +325,28 @@ send_unsuback(struct session *session, const struct subscription *subscription)
     }
 }
 
+/* The filter is gone from the index by now, and so is what said which rule it
+ * was: the log and the broker's keeper know. */
+static void
+send_revoked(struct session *session, const struct subscription *subscription)
+{
+    struct refusal refusal = {.code = BROKER_E_REVOKED,
+        .id = subscription->id,
+        .frame_type = BROKER_FRAME_SUBSCRIBE,
+        .text = subscription->revoked_by};
+    session->core->totals.revoked_subscriptions++;
+    session_refuse(session, &refusal);
+}
+
 static void
 end_subscription(struct session *session, struct subscription *subscription)
 {
     output_forget(&session->output, subscription);
-    send_unsuback(session, subscription);
+    if (subscription->is_revoked) {
+        send_revoked(session, subscription);
+    } else {
+        send_unsuback(session, subscription);
+    }
     subscription_free(subscription);
 }
 
@@ -291,8 +377,10 @@ handle_unsubscribe(struct session *session, const struct broker_frame *frame)
         (subscription == NULL || subscription->draining)) {
         status = BROKER_E_UNKNOWN_SUBSCRIPTION;
     }
+    hold_after_subscribe(session);
+    session->core->work += session->output.count;
     if (status != BROKER_OK) {
-        refuse(session, frame, status, 0);
+        refuse(session, frame, status, 0, NULL);
         return;
     }
     ack_flush(session);
@@ -327,6 +415,61 @@ subscriptions_drained(struct session *session)
         }
         subscription = next;
     }
+}
+
+/* ---- rights that change -------------------------------------------------- */
+
+/* Look at a subscription anew; it may end now. */
+static void
+review(struct subscription *subscription)
+{
+    struct session *session = subscription->session;
+    if (subscription->node == NULL || subscription->unsubscribing) {
+        return; /* ends anyway */
+    }
+    char small[512];
+    size_t len = topic_node_path(subscription->node, small, sizeof small);
+    char *text = len <= sizeof small ? small : malloc(len);
+    enum broker_status status = BROKER_E_MEMORY;
+    const char *rule = NULL;
+    if (text != NULL) {
+        (void)topic_node_path(subscription->node, text, len);
+        struct broker_bytes filter = {(const uint8_t *)text, len};
+        status = check_rights(session, filter, subscription->group != NULL,
+            &subscription->is_partial, &rule);
+    }
+    subscription->rights_serial = session->rights_serial;
+    if (text != small) {
+        free(text);
+    }
+    if (status != BROKER_OK) {
+        subscription->revoked_by = rule;
+        subscription->is_revoked = subscription->unsubscribing = true;
+        if (session->remote == NULL || !interest_retire(subscription)) {
+            unsubscribe_now(subscription);
+        }
+    }
+}
+
+void
+session_set_rights(struct session *session, struct rights *rights)
+{
+    struct rights *before = session->rights;
+    session->rights = rights;
+    session->rights_serial++;
+    session->core->index.epoch++; /* routes were made with the old ones */
+    struct subscription *subscription;
+    LIST_FOREACH(subscription, &session->subscriptions, of_session)
+    {
+        subscription->revoked_by = NULL; /* it stands in the old ones */
+    }
+    subscription = LIST_FIRST(&session->subscriptions);
+    while (subscription != NULL) {
+        struct subscription *next = LIST_NEXT(subscription, of_session);
+        review(subscription);
+        subscription = next;
+    }
+    rights_unref(before);
 }
 
 /* ---- the end of a session ------------------------------------------------ */

@@ -51,12 +51,14 @@ expire(struct identities *identities, uint64_t now_ms)
 }
 
 static struct identity *
-find(const struct identities *identities, const uint8_t *id, uint64_t hash)
+find(const struct identities *identities, const uint8_t *id, uint64_t owner,
+    uint64_t hash)
 {
     struct table_link *link = table_first(&identities->table, hash);
     for (; link != NULL; link = table_next(&identities->table, link)) {
         struct identity *identity = table_entry(link, struct identity, link);
-        if (memcmp(identity->id, id, BROKER_SESSION_BYTES) == 0) {
+        if (memcmp(identity->id, id, BROKER_SESSION_BYTES) == 0 &&
+            identity->owner == owner) {
             return identity;
         }
     }
@@ -65,11 +67,11 @@ find(const struct identities *identities, const uint8_t *id, uint64_t hash)
 
 struct identity *
 identity_take(struct identities *identities,
-    const uint8_t id[BROKER_SESSION_BYTES], uint64_t now_ms)
+    const uint8_t id[BROKER_SESSION_BYTES], uint64_t owner, uint64_t now_ms)
 {
     expire(identities, now_ms);
     uint64_t hash = table_hash(id, BROKER_SESSION_BYTES, identities->seed);
-    struct identity *identity = find(identities, id, hash);
+    struct identity *identity = find(identities, id, owner, hash);
     if (identity != NULL) {
         if (identity->is_gone) {
             TAILQ_REMOVE(&identities->gone, identity, gone);
@@ -85,6 +87,7 @@ identity_take(struct identities *identities,
         return NULL;
     }
     memcpy(identity->id, id, BROKER_SESSION_BYTES);
+    identity->owner = owner;
     if (!table_insert(&identities->table, &identity->link, hash)) {
         free(identity);
         return NULL;

@@ -38,6 +38,7 @@ struct identity {
     };
     uint32_t last_publish; /* highest number settled, or 0 */
     bool is_gone;
+    uint64_t owner; /* session_owner */
     uint8_t id[BROKER_SESSION_BYTES];
 };
 
@@ -53,10 +54,12 @@ void identities_init(struct identities *identities, uint64_t gone_max,
     uint64_t memory_ms, uint64_t seed);
 void identities_fini(struct identities *identities);
 
-/* The identity with this id, made if it is not known; NULL if memory is out. It
- * may still have a session; the caller takes it over by setting `session`. */
+/* The owner's identity with this id, made if it is not known; NULL if memory is
+ * out. It may still have a session; the caller takes it over by setting
+ * `session`. The same id of two owners is two identities, so that nobody takes
+ * over what is somebody else's. */
 struct identity *identity_take(struct identities *identities,
-    const uint8_t id[BROKER_SESSION_BYTES], uint64_t now_ms);
+    const uint8_t id[BROKER_SESSION_BYTES], uint64_t owner, uint64_t now_ms);
 
 /* Its connection is gone: keep it for a while if there is something to keep. */
 void identity_leave(

@@ -56,6 +56,9 @@ enum letter_kind {
     /* exchange.c. */
     LETTER_CREDIT, /* so many bytes of the receiver's runs were processed */
     LETTER_SHED,   /* memory is out: drop what is queued for the slowest */
+    /* hold.c: subscribers that chose to block publishers. */
+    LETTER_FULL, /* your session published to mine, which is full */
+    LETTER_ROOM, /* mine has room again */
 };
 
 struct letter {
@@ -70,6 +73,7 @@ struct letter {
                 struct interest *pick;   /* pick_count 1 */
                 struct interest **picks; /* more; on the heap, the letter's */
             };
+            uint64_t publisher_id; /* of its session; 0: the broker itself */
             uint32_t messages;
             uint32_t index; /* of the first message in the wait */
             uint32_t pick_count;
@@ -96,6 +100,10 @@ struct letter {
             uint32_t last_publish;
             enum broker_status status;
         } claim;
+        struct letter_full {
+            uint64_t publisher_id; /* of sessions */
+            uint64_t full_id;
+        } full;
         struct making *making;
         struct question *question;
         uint64_t bytes;

@@ -202,6 +202,7 @@ output_refuse(struct output *output, struct context *context,
     enum drop_reason why)
 {
     output->dropped += run->messages;
+    output->refused += run->messages;
     context_enter_refused(context, run->messages, why);
     add_trailing(output, context, run, reason);
 }

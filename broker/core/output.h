@@ -60,6 +60,7 @@ struct output {
     const struct block *last_block; /* of the last message, if known */
     uint64_t max_bytes;             /* of `bytes` */
     uint64_t delivered; /* messages, each once however many matched */
+    uint64_t refused;   /* of those dropped: never were in the queue */
     uint64_t dropped;
     struct gap_list leading, trailing;
     struct context *wire_context; /* of the last CONTEXT sent; a reference */

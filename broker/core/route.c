@@ -56,6 +56,7 @@ struct route_builder {
     struct route route; /* the one that is not kept */
     struct subscription **plain;
     uint32_t plain_count, plain_capacity;
+    struct broker_bytes topic;
     struct group **groups;
     uint32_t group_count, group_capacity;
     struct route_target *targets;
@@ -155,6 +156,10 @@ grow(void *array, uint32_t *capacity, size_t size)
 static void
 add_plain(struct route_builder *builder, struct subscription *subscription)
 {
+    if (subscription->is_partial &&
+        !rights_may_receive(subscription->session->rights, builder->topic)) {
+        return;
+    }
     if (builder->plain_count == builder->plain_capacity &&
         !grow(&builder->plain, &builder->plain_capacity,
             sizeof *builder->plain)) {
@@ -339,6 +344,7 @@ build(struct route_cache *cache, struct broker_bytes topic, uint64_t hash)
     }
     struct route *route = &builder->route;
     builder->plain_count = builder->group_count = 0;
+    builder->topic = topic;
     builder->workers = 0;
     builder->shares_groups = builder->failed = false;
     gather(cache, builder, topic, hash);

@@ -4,6 +4,8 @@
  * PROTOCOL.md section 2. */
 #include "session.h"
 
+#include "admission.h"
+
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,8 +15,8 @@
  * read some of them. */
 #define CONTROL_BYTES_MAX (256u * 1024u)
 #define WAITS_MAX         65536u /* the same, for other workers' outcomes */
-#define TEXT_BYTES_MAX    256
-#define REFUSAL_BYTES     1024 /* on the stack; a longer topic takes the heap */
+#define TEXT_BYTES_MAX    256    /* of a GOAWAY that says what was lost */
+#define RETRY_AFTER_MS    1000   /* to those who come in a crowd */
 
 static const char *const state_names[] = {
     [SESSION_HANDSHAKE] = "handshake",
@@ -24,18 +26,44 @@ static const char *const state_names[] = {
 
 /* ---- life ---------------------------------------------------------------- */
 
+static uint64_t
+id_hash(const struct core *core, uint64_t id)
+{
+    return table_hash(&id, sizeof id, core->seed);
+}
+
+struct session *
+core_find_session(const struct core *core, uint64_t id)
+{
+    const struct table *table = &core->sessions_by_id;
+    struct table_link *link = table_first(table, id_hash(core, id));
+    for (; link != NULL; link = table_next(table, link)) {
+        struct session_remote *remote =
+            table_entry(link, struct session_remote, link);
+        if (remote->session->id == id) {
+            return remote->session;
+        }
+    }
+    return NULL;
+}
+
 static bool
 remote_init(struct session *session)
 {
-    if (session->core->exchange == NULL) {
+    struct core *core = session->core;
+    if (core->exchange == NULL) {
         return true;
     }
-    session->remote = calloc(1, sizeof *session->remote);
-    if (session->remote == NULL) {
+    struct session_remote *remote = calloc(1, sizeof *remote);
+    if (remote == NULL || !table_insert(&core->sessions_by_id, &remote->link,
+                              id_hash(core, session->id))) {
+        free(remote);
         return false;
     }
-    TAILQ_INIT(&session->remote->makings);
-    TAILQ_INIT(&session->remote->waits);
+    remote->session = session;
+    TAILQ_INIT(&remote->makings);
+    TAILQ_INIT(&remote->waits);
+    session->remote = remote;
     return true;
 }
 
@@ -50,6 +78,7 @@ remote_fini(struct session *session)
     claim_end(session);
     wait_abandon(session);
     buffer_fini(&session->remote->held);
+    table_remove(&session->core->sessions_by_id, &session->remote->link);
     free(session->remote);
 }
 
@@ -97,6 +126,7 @@ session_free(struct session *session)
     }
     struct core *core = session->core;
     session->aborted = true; /* nothing more is written out */
+    hold_cancel(session);
     remote_fini(session);
     session->remote = NULL;
     output_fini(&session->output);
@@ -109,6 +139,7 @@ session_free(struct session *session)
     if (session->is_slow) {
         LIST_REMOVE(session, slow);
     }
+    admission_cancel(session);
     intake_fini(&session->intake);
     deadline_clear(&core->deadlines, &session->deadline);
     TAILQ_REMOVE(&core->sessions, session, all);
@@ -151,195 +182,23 @@ session_log(const struct session *session, enum core_event event,
         text == NULL ? broker_status_text((unsigned)code) : text);
 }
 
-/* ---- sending ------------------------------------------------------------- */
-
-void
-session_announce_output(struct session *session)
-{
-    if (session->output_announced) {
-        return;
-    }
-    session->output_announced = true;
-    session->progress_ms = session->core->now_ms;
-    uint64_t due_ms = session_write_deadline(session);
-    if (due_ms < session->deadline.due_ms) {
-        deadline_set(&session->core->deadlines, &session->deadline, due_ms);
-    }
-    session->core->hooks.output_ready(session->owner);
-}
-
-void
-session_abort(struct session *session)
-{
-    session->aborted = true;
-    /* Said even if output was announced before: its owner may be waiting for
-     * the socket, and this is not to be waited for. */
-    session->output_announced = true;
-    session->core->hooks.output_ready(session->owner);
-}
-
-/* Answers stand in the order of what they answer. */
-static struct buffer *
-control_of(struct session *session)
-{
-    return wait_holds(session) ? wait_held(session)
-                               : output_control(&session->output);
-}
-
-uint8_t *
-session_control(struct session *session, size_t size)
-{
-    uint8_t *dst = buffer_reserve(control_of(session), size);
-    if (dst == NULL) {
-        session_abort(session);
-    }
-    return dst;
-}
-
-void
-session_control_done(struct session *session, size_t size)
-{
-    buffer_commit(control_of(session), size);
-    if (wait_holds(session)) {
-        wait_held_more(session, size);
-    } else {
-        session_announce_output(session);
-    }
-}
-
-static struct broker_bytes
-text_bytes(const char *text)
-{
-    size_t len = strlen(text);
-    return (struct broker_bytes){
-        (const uint8_t *)text, len > TEXT_BYTES_MAX ? TEXT_BYTES_MAX : len};
-}
-
-/* The fields of an ERROR. They fit by construction. */
-static size_t
-put_refusal(const struct refusal *refusal, uint8_t *dst, size_t cap)
-{
-    size_t pos = 0;
-    const char *text = refusal->text != NULL
-                           ? refusal->text
-                           : broker_status_text((unsigned)refusal->code);
-    enum broker_status status =
-        broker_tlv_put(dst, cap, &pos, BROKER_TAG_TEXT, text_bytes(text));
-    if (status == BROKER_OK && refusal->limit > 0) {
-        status = broker_tlv_put_u64(
-            dst, cap, &pos, BROKER_TAG_LIMIT, refusal->limit);
-    }
-    if (status == BROKER_OK && refusal->topic.len > 0) {
-        status =
-            broker_tlv_put(dst, cap, &pos, BROKER_TAG_TOPIC, refusal->topic);
-    }
-    assert(status == BROKER_OK);
-    return pos;
-}
-
-void
-session_refuse(struct session *session, const struct refusal *refusal)
-{
-    uint8_t small[REFUSAL_BYTES];
-    size_t cap = TEXT_BYTES_MAX + 64 + refusal->topic.len;
-    uint8_t *tlvs = cap <= sizeof small ? small : malloc(cap);
-    if (tlvs == NULL) {
-        session_abort(session);
-        return;
-    }
-    struct broker_error error = {.id = refusal->id,
-        .code = (uint16_t)refusal->code,
-        .frame_type = refusal->frame_type,
-        .error_class = broker_status_class((unsigned)refusal->code),
-        .may_retry = broker_status_may_retry((unsigned)refusal->code),
-        .tlvs = {tlvs, put_refusal(refusal, tlvs, cap)}};
-    ack_flush(session);
-    size_t size = broker_error_size(&error);
-    uint8_t *dst = session_control(session, size);
-    if (dst != NULL &&
-        broker_error_encode(&error, dst, size, &size) == BROKER_OK) {
-        session_control_done(session, size);
-    }
-    if (tlvs != small) {
-        free(tlvs);
-    }
-}
-
-/* `text` says more than the code's own text, or is NULL. */
-static void
-send_goaway(struct session *session, const char *text)
-{
-    session->goaway_sent = true;
-    if (session->close_code == BROKER_E_LEAVING) {
-        return; /* it was the peer who began to close */
-    }
-    if (text == NULL) {
-        text = broker_status_text((unsigned)session->close_code);
-    }
-    uint8_t tlvs[TEXT_BYTES_MAX + 16];
-    size_t tlv_bytes = 0;
-    if (broker_tlv_put(tlvs, sizeof tlvs, &tlv_bytes, BROKER_TAG_TEXT,
-            text_bytes(text)) != BROKER_OK) {
-        tlv_bytes = 0;
-    }
-    struct broker_goaway goaway = {.id = session->last_publish,
-        .code = (uint16_t)session->close_code,
-        .retry_after_ms = session->retry_after_ms,
-        .tlvs = {tlvs, tlv_bytes}};
-    size_t size = broker_goaway_size(&goaway);
-    uint8_t *dst = session_control(session, size);
-    if (dst != NULL &&
-        broker_goaway_encode(&goaway, dst, size, &size) == BROKER_OK) {
-        session_control_done(session, size);
-    }
-}
-
-size_t
-session_output_spans(
-    struct session *session, struct output_span *spans, size_t max)
-{
-    if (session->state == SESSION_CLOSING && !session->goaway_sent &&
-        output_has_no_data(&session->output) && !wait_holds(session)) {
-        send_goaway(session, NULL);
-    }
-    size_t count = output_spans(&session->output, spans, max);
-    if (count == 0 && !output_is_empty(&session->output)) {
-        session->aborted = true; /* no memory to say what is missing */
-    }
-    return count;
-}
-
-bool
-session_output_sent(struct session *session, size_t bytes)
-{
-    output_sent(&session->output, bytes);
-    if (bytes > 0) {
-        session->progress_ms = session->core->now_ms;
-        session->delivered_bytes += bytes;
-    }
-    if (session->draining_count > 0) {
-        subscriptions_drained(session);
-    }
-    if (session->queue_high &&
-        session->output.bytes < session->output.max_bytes / 2) {
-        session->queue_high = false;
-    }
-    bool more = !output_is_empty(&session->output) ||
-                (session->state == SESSION_CLOSING && !session->goaway_sent &&
-                    !wait_holds(session));
-    session->output_announced = more;
-    return more;
-}
-
 /* ---- receiving ----------------------------------------------------------- */
 
-/* Suspended as a whole, or until its subscriptions are made. */
+/* Held, suspended as a whole, or until its subscriptions are made. */
 static bool
 is_suspended(const struct session *session)
 {
     const struct session_remote *remote = session->remote;
-    return remote->is_suspended || remote->is_blocked ||
-           remote->making_count > 0 || remote->retiring_count > 0;
+    return session->hold.reasons != 0 ||
+           (remote != NULL &&
+               (remote->is_suspended || remote->is_blocked ||
+                   remote->making_count > 0 || remote->retiring_count > 0));
+}
+
+bool
+session_is_suspended(const struct session *session)
+{
+    return is_suspended(session);
 }
 
 bool
@@ -392,9 +251,10 @@ bool
 session_wants_input(const struct session *session)
 {
     const struct session_remote *remote = session->remote;
-    if (remote != NULL &&
-        (is_suspended(session) || remote->wait_count > WAITS_MAX ||
-            buffer_len(&remote->held) > CONTROL_BYTES_MAX)) {
+    if (is_suspended(session) ||
+        (remote != NULL &&
+            (remote->wait_count > WAITS_MAX ||
+                buffer_len(&remote->held) > CONTROL_BYTES_MAX))) {
         return false;
     }
     return buffer_len(&session->output.control) <= CONTROL_BYTES_MAX;
@@ -418,17 +278,18 @@ session_may_process(struct session *session, uint16_t frame_type)
 void
 session_resume(struct session *session)
 {
-    if (is_suspended(session) || session->remote->is_dispatching) {
+    if (is_suspended(session) || session->is_dispatching) {
         return;
     }
     dispatch_input(session);
     if (is_suspended(session)) {
         return;
     }
-    if (session->remote->input_ended) {
-        session->remote->input_ended = false;
+    if (session->end_waits) {
+        session->end_waits = false;
         session_end_of_input(session);
     }
+    session->heard_ms = session->core->now_ms; /* it could not be heard */
     session_schedule(session); /* its heartbeat was not watched */
     session->core->hooks.output_ready(session->owner); /* reading goes on */
 }
@@ -456,8 +317,8 @@ session_end_of_input(struct session *session)
     if (session->input_ended || session->state == SESSION_CLOSING) {
         return;
     }
-    if (session->remote != NULL && is_suspended(session)) {
-        session->remote->input_ended = true; /* after what is there */
+    if (is_suspended(session)) {
+        session->end_waits = true; /* after what is there */
         return;
     }
     if (session->state == SESSION_HANDSHAKE && foreign_is(session)) {
@@ -478,7 +339,7 @@ session_ignore_input(struct session *session)
 {
     if (session->remote != NULL && subscriptions_retire(session)) {
         session->remote->is_deaf = true;
-        session->remote->input_ended = true; /* comes back here */
+        session->end_waits = true; /* comes back here */
         return;
     }
     session->input_ended = true;
@@ -498,6 +359,7 @@ static void
 begin_closing(struct session *session, enum broker_status code)
 {
     ack_flush(session);
+    hold_cancel(session);
     if (session->remote != NULL) {
         interest_cancel(session);
         question_cancel(session);
@@ -544,7 +406,7 @@ session_close_now(struct session *session, enum broker_status code)
     if (session->draining_count > 0) {
         subscriptions_drained(session); /* nothing may follow GOAWAY */
     }
-    send_goaway(session, says);
+    session_send_goaway(session, says);
 }
 
 void
@@ -575,11 +437,39 @@ session_fail(struct session *session, enum broker_status code, uint32_t id,
 }
 
 void
+session_deny_hello(struct session *session, enum broker_status code,
+    uint32_t hello_id, const char *text)
+{
+    session_log(session, CORE_EVENT_DENIED, code, text);
+    struct refusal refusal = {.code = code,
+        .id = hello_id,
+        .frame_type = BROKER_FRAME_HELLO,
+        .text = text};
+    session_refuse(session, &refusal);
+    if (broker_status_may_retry((unsigned)code)) {
+        session->retry_after_ms = RETRY_AFTER_MS;
+    }
+    session_close_now(session, code);
+}
+
+void
+session_expel(struct session *session, enum broker_status code)
+{
+    session_close_now(session, code);
+}
+
+void
 session_reject(struct session *session, enum broker_status code)
 {
     session->core->totals.rejected_connections++;
-    session->retry_after_ms = 1000;
+    session->retry_after_ms = RETRY_AFTER_MS;
     session_close_now(session, code);
+}
+
+uint64_t
+session_owner(const struct session *session)
+{
+    return session->account == NULL ? 0 : account_hash(session->account);
 }
 
 uint64_t
@@ -608,6 +498,7 @@ session_get_stats(const struct session *session, struct session_stats *out)
 {
     *out = (struct session_stats){.id = session->id,
         .name = session->name == NULL ? "" : session->name,
+        .user = session->account == NULL ? "" : session->account->name,
         .peer = session->peer,
         .state = state_names[session->state],
         .age_ms = session->core->now_ms - session->opened_ms,

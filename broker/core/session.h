@@ -9,10 +9,12 @@
 #ifndef BROKER_CORE_SESSION_H
 #define BROKER_CORE_SESSION_H
 
+#include "account.h"
 #include "claim.h"
 #include "core.h"
 #include "deadline.h"
 #include "exchange.h"
+#include "hold.h"
 #include "identity.h"
 #include "index.h"
 #include "intake.h"
@@ -20,6 +22,7 @@
 #include "output.h"
 #include "question.h"
 #include "retained.h"
+#include "rights.h"
 #include "route.h"
 #include "wait.h"
 
@@ -39,12 +42,12 @@ struct session_remote {
     struct buffer held; /* control frames behind the first wait */
     uint64_t held_sum;  /* bytes ever written to it */
     uint32_t making_count, wait_count, retiring_count;
-    bool is_suspended;   /* no frame is processed before a letter came */
-    bool is_settling;    /* in wait.c: what was held is going out */
-    bool is_dispatching; /* frames are being processed right now */
-    bool input_ended;    /* while suspended */
-    bool is_deaf;        /* half-closed, and waits for members to retire */
-    bool is_blocked;     /* a SUBSCRIBE waits until nothing is held */
+    bool is_suspended;       /* no frame is processed before a letter came */
+    bool is_settling;        /* in wait.c: what was held is going out */
+    bool is_deaf;            /* half-closed, and waits for members to retire */
+    bool is_blocked;         /* a SUBSCRIBE waits until nothing is held */
+    struct session *session; /* whose this is */
+    struct table_link link;  /* by the session's id */
 };
 
 struct session {
@@ -61,11 +64,19 @@ struct session {
     struct identity *identity; /* NULL before HELLO and after a take-over, and
                                   where there is `remote` */
     struct session_remote *remote; /* NULL: there are no other workers */
+    struct hold hold;
+    struct admission *admission; /* HELLO is not answered yet; else NULL */
+    struct account *account;     /* of the user; NULL: not known */
+    struct rights *rights;       /* NULL: everything is allowed */
+    uint32_t rights_serial;      /* counts how often they changed */
+    struct meter subscribes;
     struct pending_ack ack;
     uint64_t id;
     uint64_t opened_ms;
     uint64_t heard_ms;    /* last received something */
     uint64_t progress_ms; /* last sent something, or had nothing to send */
+    uint64_t mark_ms; /* what was queued then is gone when so many messages */
+    uint64_t mark;    /* have left the queue */
     union {
         uint64_t pinged_ms; /* with pinged: when */
         uint64_t linger_ms; /* with input_ended: when to stop waiting */
@@ -89,7 +100,9 @@ struct session {
     bool queue_high;       /* QUEUE_HIGH was sent */
     bool lost_logged;      /* the log knows that it loses messages */
     bool goaway_sent;
-    bool starved; /* there was no memory to read into */
+    bool starved;        /* there was no memory to read into */
+    bool is_dispatching; /* frames are being processed right now */
+    bool end_waits;      /* the input ended while frames wait */
     bool aborted;
     bool is_slow; /* to be disconnected for it, by its own policy */
 };
@@ -110,18 +123,25 @@ struct core {
     struct table subscriptions; /* by session and id */
     struct deadline_heap deadlines;
     TAILQ_HEAD(, session) sessions;
-    LIST_HEAD(, session) slow;   /* to be closed after the current run */
+    LIST_HEAD(, session) slow; /* to be closed after the current run */
+    struct hold_list working;  /* go on in the next turn */
+    struct hold_list waiting;  /* for a subscriber that is full */
+    struct session *full;      /* the current run went to it, and it is full */
+    struct table sessions_by_id; /* where there are other workers */
     struct subscription **picks; /* scratch of deliver.c */
     struct group_remote **remote_picks;
     uint32_t pick_capacity;
     uint64_t session_count;
+    uint64_t work;      /* done so far: about one a delivery */
+    uint64_t turn_work; /* in this turn, by those that had to wait for it */
     uint64_t subscription_serial;
     uint64_t seed;
     uint32_t run_bytes_max; /* a run is handed on at this size */
     uint32_t expected_runs; /* that route_expect was told of */
     uint32_t shut_down_retry_ms;
     bool shutting_down;
-    bool tight_logged; /* the log knows that memory is tight */
+    bool tight_logged;     /* the log knows that memory is tight */
+    bool meters_publishes; /* users have a rate */
     uint8_t boot[BROKER_SESSION_BYTES];
     struct core_stats totals; /* counters of what is over */
 };
@@ -136,6 +156,19 @@ struct run;
 bool core_shed(struct core *core);
 
 void session_set_state(struct session *session, enum session_state state);
+
+/* The session with this id, or NULL. (core.c; with several workers only) */
+struct session *core_find_session(const struct core *core, uint64_t id);
+
+/* Is there input that goes on being processed in the next turn? */
+static inline bool
+core_is_working(const struct core *core)
+{
+    return !TAILQ_EMPTY(&core->working);
+}
+
+/* Whose session ids these are: users do not share them. 0: nobody's. */
+uint64_t session_owner(const struct session *session);
 
 /* Room for a control frame of `size` bytes, to be encoded there; then commit.
  * NULL if memory is out; then the session is aborted, because an answer would
@@ -162,15 +195,32 @@ void session_refuse(struct session *session, const struct refusal *refusal);
 void session_fail(struct session *session, enum broker_status code, uint32_t id,
     uint16_t frame_type);
 
+/* The same with a text of its own, and not counted as the peer's error: HELLO
+ * was understood, but the peer may not come in. */
+void session_deny_hello(struct session *session, enum broker_status code,
+    uint32_t hello_id, const char *text);
+
+/* GOAWAY with close_code; nothing is said after it. `text` says more than the
+ * code's own text, or is NULL. */
+void session_send_goaway(struct session *session, const char *text);
+
+/* Tell the peer something. `limit` is sent unless it is 0, `text` unless it is
+ * NULL. */
+void session_notice(struct session *session, enum broker_status code,
+    uint64_t limit, const char *text);
+
 /* There is nothing more to be said to this peer: close at once. */
 void session_abort(struct session *session);
 
-/* Go on processing frames after a letter from another worker came, unless
- * something else is still waited for. */
+/* Go on processing frames after what they waited for is there, unless something
+ * else is still waited for. */
 void session_resume(struct session *session);
 /* May this frame be processed now? If not, and those behind it neither, until
  * session_resume. */
 bool session_may_process(struct session *session, uint16_t frame_type);
+
+/* Does what is received wait? (session.c) */
+bool session_is_suspended(const struct session *session);
 
 /* Refuse a publish. `frame` holds it, for the topic, or is NULL. */
 void session_refuse_publish(struct session *session, uint32_t id,
@@ -192,6 +242,9 @@ void session_log(const struct session *session, enum core_event event,
 
 /* When does a peer that takes no bytes lose its connection? */
 uint64_t session_write_deadline(const struct session *session);
+/* When what is queued is too old, and since when that is counted. */
+uint64_t session_age_deadline(const struct session *session);
+void session_mark_queue(struct session *session);
 /* Set the deadline from the session's times. */
 void session_schedule(struct session *session);
 /* The deadline has come. */
@@ -256,10 +309,12 @@ struct run {
     struct route *route;
     struct session *publisher; /* NULL: the broker itself, or not here */
     struct output_run slice;
-    struct wait *wait; /* to be told the outcome; NULL: acknowledge it */
-    uint32_t first_id; /* 0: no acknowledgement wanted */
-    bool forwarded;    /* by another worker, which has counted it */
-    bool request;      /* has a REPLY_TO: is to match */
+    struct wait *wait;  /* to be told the outcome; NULL: acknowledge it */
+    uint64_t origin_id; /* of the publisher's session on another worker; or 0 */
+    uint32_t origin;    /* that worker */
+    uint32_t first_id;  /* 0: no acknowledgement wanted */
+    bool forwarded;     /* by another worker, which has counted it */
+    bool request;       /* has a REPLY_TO: is to match */
 };
 
 /* Give the run to everybody on its route, and note the acknowledgement. */

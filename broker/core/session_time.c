@@ -25,9 +25,23 @@ earlier(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+/* A peer that is kept waiting should still hear something. */
+static uint64_t
+comfort_deadline(const struct session *session)
+{
+    uint64_t since_ms = session->heard_ms;
+    if (session->pinged && session->pinged_ms > since_ms) {
+        since_ms = session->pinged_ms;
+    }
+    return since_ms + session->heartbeat_ms;
+}
+
 static uint64_t
 heartbeat_deadline(const struct session *session)
 {
+    if (session_is_suspended(session)) {
+        return comfort_deadline(session);
+    }
     if (session->starved || !session_wants_input(session)) {
         return DEADLINE_NEVER; /* it is us who do not listen */
     }
@@ -40,8 +54,36 @@ heartbeat_deadline(const struct session *session)
     return missed > answer ? missed : answer;
 }
 
+/* What is queued may not be older than max_output_age_ms. All of what was
+ * queued at mark_ms has left the queue once so many messages have as `mark`
+ * says; so the oldest message is found to be too old when its age is between
+ * one and two times the limit. */
 static uint64_t
-next_deadline(const struct session *session)
+left_queue(const struct session *session)
+{
+    const struct output *output = &session->output;
+    return output->delivered + output->dropped - output->refused;
+}
+
+void
+session_mark_queue(struct session *session)
+{
+    session->mark_ms = session->core->now_ms;
+    session->mark = left_queue(session) + session->output.messages;
+}
+
+uint64_t
+session_age_deadline(const struct session *session)
+{
+    uint32_t max_ms = session->core->options.max_output_age_ms;
+    if (max_ms == 0 || session->output.messages == 0) {
+        return DEADLINE_NEVER;
+    }
+    return session->mark_ms + max_ms;
+}
+
+static uint64_t
+next_deadline_of_state(const struct session *session)
 {
     const struct core_options *options = &session->core->options;
     switch (session->state) {
@@ -51,11 +93,18 @@ next_deadline(const struct session *session)
         if (session->input_ended) {
             return earlier(session->linger_ms, session_write_deadline(session));
         }
-        return earlier(
-            heartbeat_deadline(session), session_write_deadline(session));
+        return earlier(session_age_deadline(session),
+            earlier(
+                heartbeat_deadline(session), session_write_deadline(session)));
     default:
         return session_write_deadline(session);
     }
+}
+
+static uint64_t
+next_deadline(const struct session *session)
+{
+    return earlier(next_deadline_of_state(session), hold_deadline(session));
 }
 
 void
@@ -92,11 +141,18 @@ open_deadline(struct session *session)
         if (now_ms >= session->linger_ms) {
             session_close_drained(session, BROKER_E_LEAVING);
         }
+    } else if (now_ms >= session_age_deadline(session)) {
+        if (left_queue(session) >= session->mark) {
+            session_mark_queue(session);
+        } else {
+            session_close_now(session, BROKER_E_SLOW_CONSUMER);
+        }
     } else if (now_ms >= heartbeat_deadline(session)) {
         /* Who looks a whole heartbeat too late was away itself, and has no
          * right to judge: it asks once more. */
         uint64_t late_ms = now_ms - heartbeat_deadline(session);
-        if (session->pinged && late_ms < session->heartbeat_ms) {
+        if (session->pinged && late_ms < session->heartbeat_ms &&
+            !session_is_suspended(session)) {
             session_close_now(session, BROKER_E_HEARTBEAT_TIMEOUT);
             session_abort(session);
         } else {
@@ -109,6 +165,9 @@ void
 session_on_deadline(struct session *session)
 {
     uint64_t now_ms = session->core->now_ms;
+    if (now_ms >= hold_deadline(session)) {
+        hold_on_deadline(session);
+    }
     /* Deadlines move forward with traffic without being set anew each time;
      * only now is it looked at whether this one is real. */
     if (now_ms >= next_deadline(session)) {

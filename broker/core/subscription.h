@@ -42,10 +42,14 @@ struct subscription {
                                   or there are none */
     struct table_link link;    /* by session and id */
     uint32_t id;
-    uint32_t group_slot; /* its place in group->members */
-    bool draining;       /* ends when its queue is empty */
-    bool unsubscribing;  /* by the peer, but others do not know it yet */
-    bool drains;         /* UNSUBSCRIBE said so */
+    uint32_t group_slot;    /* its place in group->members */
+    uint32_t rights_serial; /* of the session, when it was looked at last */
+    const char *revoked_by; /* a rule, or NULL; with is_revoked */
+    bool draining;          /* ends when its queue is empty */
+    bool unsubscribing;     /* by the peer, but others do not know it yet */
+    bool drains;            /* UNSUBSCRIBE said so */
+    bool is_partial; /* granted for what its rights allow inside it only */
+    bool is_revoked; /* ends because its rights have changed */
 };
 LIST_HEAD(subscription_list, subscription);
 

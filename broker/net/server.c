@@ -130,6 +130,11 @@ log_hook(void *arg, enum core_event event, const struct session *session,
             "conn=%llu peer=%s code=%s reason=\"%s\"", id, stats.peer,
             broker_status_name((unsigned)code), text);
         break;
+    case CORE_EVENT_DENIED:
+        log_event(LOG_LEVEL_WARNING, "conn-denied",
+            "conn=%llu peer=%s code=%s reason=\"%s\"", id, stats.peer,
+            broker_status_name((unsigned)code), text);
+        break;
     case CORE_EVENT_MEMORY:
         log_event(LOG_LEVEL_WARNING, "memory-tight", "reason=\"%s\"", text);
         break;

@@ -248,6 +248,8 @@ static const struct core_options core_options = {
     .heartbeat_max_ms = 300000,
     .write_timeout_ms = 60000,
     .half_close_linger_ms = 5000,
+    .max_user_connections = 1000,
+    .block_timeout_ms = 2000,
     .name = "bench"};
 
 static void

@@ -119,6 +119,8 @@ fake_options(void)
         .heartbeat_max_ms = 300000,
         .write_timeout_ms = 30000,
         .half_close_linger_ms = 5000,
+        .max_user_connections = 1000,
+        .block_timeout_ms = 2000,
         .name = "fake"};
 }
 
@@ -277,6 +279,31 @@ may_feed(const struct fake_peer *peer)
            (!peer->net->holds_mail || session_wants_input(peer->session));
 }
 
+static bool
+is_slowed(const struct fake_peer *peer)
+{
+    return peer->session != NULL &&
+           (peer->session->hold.reasons & (HOLD_WORK | HOLD_TIME)) != 0;
+}
+
+/* What was fed counts as processed when this returns: turns and time pass until
+ * nothing but a letter or another session keeps it from that. */
+static void
+let_it_process(struct fake_peer *peer)
+{
+    struct fake_net *net = peer->net;
+    const struct hold *hold = &peer->session->hold;
+    while (is_slowed(peer)) {
+        if ((hold->reasons & HOLD_TIME) != 0 && hold->until_ms > net->now_ms) {
+            net->now_ms = hold->until_ms;
+        }
+        for (uint32_t worker = 0; worker < net->workers; worker++) {
+            core_set_now(net->cores[worker], net->now_ms);
+        }
+        (void)core_tick(peer->core);
+    }
+}
+
 /* Mail comes between receiving and processing, as in the real net. */
 static void
 receive(struct fake_peer *peer, uint8_t *dst, const uint8_t *src, size_t len,
@@ -290,6 +317,13 @@ receive(struct fake_peer *peer, uint8_t *dst, const uint8_t *src, size_t len,
     fake_leave(net);
     look_at_end(peer);
     fake_settle(net);
+    while (is_slowed(peer)) { /* a letter may have let it go on, to be slowed */
+        fake_enter(net);
+        let_it_process(peer);
+        fake_leave(net);
+        look_at_end(peer);
+        fake_settle(net);
+    }
 }
 
 size_t
@@ -445,7 +479,10 @@ fake_advance(struct fake_net *net, uint64_t ms)
     fake_enter(net);
     for (uint32_t worker = 0; worker < net->workers; worker++) {
         core_set_now(net->cores[worker], net->now_ms);
-        uint64_t due_ms = core_tick(net->cores[worker]);
+        uint64_t due_ms;
+        do {
+            due_ms = core_tick(net->cores[worker]);
+        } while (core_is_working(net->cores[worker]));
         next_ms = due_ms < next_ms ? due_ms : next_ms;
     }
     fake_leave(net);

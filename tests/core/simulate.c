@@ -109,7 +109,7 @@ say_bad_subscribe(struct sim *sim, struct sim_client *client)
 {
     static const struct say_subscription bad[] = {{.id = 0, .filter = "a"},
         {.id = 77, .filter = "a#"},
-        {.id = 77, .filter = "a", .overflow = BROKER_OVERFLOW_BLOCK},
+        {.id = 77, .filter = "a", .overflow = (enum broker_overflow)6},
         {.id = 77, .filter = "a", .group = "a/b"}};
     say_subscribe_with(&client->out, &bad[random_below(&sim->random, 4)]);
     act_said(sim, client, SIM_SUBSCRIBE)->refusal = BROKER_E_BAD_REQUEST;

@@ -13,7 +13,7 @@ take(struct identities *identities, uint8_t name, uint64_t now_ms)
 {
     uint8_t id[BROKER_SESSION_BYTES];
     memset(id, name, sizeof id);
-    struct identity *identity = identity_take(identities, id, now_ms);
+    struct identity *identity = identity_take(identities, id, 0, now_ms);
     cr_assert_not_null(identity);
     identity->session = (struct session *)(void *)identities; /* somebody */
     return identity;

@@ -40,7 +40,7 @@ Test(subscribe, refusals)
         {{.id = 2, .filter = "a", .group = "a+"}, BROKER_E_BAD_GROUP},
         {{.id = 2, .filter = "a", .overflow = BROKER_OVERFLOW_CONFLATE},
             BROKER_E_UNSUPPORTED_POLICY},
-        {{.id = 2, .filter = "a", .overflow = BROKER_OVERFLOW_BLOCK},
+        {{.id = 2, .filter = "a", .overflow = (enum broker_overflow)6},
             BROKER_E_UNSUPPORTED_POLICY},
         {{.id = 2, .filter = "a", .overflow = (enum broker_overflow)9},
             BROKER_E_UNSUPPORTED_POLICY}};

@@ -278,8 +278,8 @@ static const struct error_case error_cases[] = {
         ":1: log_level = \"\\xc3\\xa4\": unknown word;"
         " allowed: debug, info, warning or error\n"},
     {"listen = http://x\n",
-        ":1: listen = \"http://x\": an address begins with tcp:// or unix://,"
-        " such as tcp://127.0.0.1:4655 or unix:///run/brokerd.sock\n"},
+        ":1: listen = \"http://x\": an address begins with tcp://, tls:// or "
+        "unix://, such as tcp://127.0.0.1:4655 or unix:///run/brokerd.sock\n"},
     {"listen = unix:///a\nlisten = unix:///a\n",
         ":2: listen = \"unix:///a\": given twice\n"},
     {"listen = auto\nlisten = unix:///a\n",

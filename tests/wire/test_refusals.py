@@ -108,7 +108,7 @@ class Refusals(BrokerTest):
         self.assertEqual(self.connection.publish("t").matched, 1)
 
     def test_policies(self):
-        for policy in [3, 5, 6, 255]:
+        for policy in [3, 6, 7, 255]:
             self.refused(codec.Subscribe(id=1, filter=b"t", policy=policy),
                          "UNSUPPORTED_POLICY")
 

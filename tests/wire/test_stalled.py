@@ -242,6 +242,8 @@ class MemoryCap(BrokerTest):
                 self.assertEqual(answer.name, "MEMORY")
                 settled += 1
                 yield 1, answer
+            elif isinstance(answer, codec.Notice):
+                self.assertEqual(answer.name, "MEMORY_HIGH")
             else:
                 settled += answer.count
                 yield 0, answer
