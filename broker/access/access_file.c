@@ -16,10 +16,12 @@
  * their number. */
 #define RULES_MAX 4096
 
-#define GROUP_STATEMENT       "group NAME [USER...]"
-#define UNIX_STATEMENT        "unix USER UID|ACCOUNT or unix @GROUP GID|GROUPNAME"
-#define CERTIFICATE_STATEMENT "certificate USER SUBJECT"
-#define RULE_STATEMENT        "allow|deny USER|@GROUP|* publish|subscribe|all FILTER"
+static const char group_form[] = "group NAME [USER...]";
+static const char unix_form[] =
+    "unix USER UID|ACCOUNT, or unix @GROUP GID|GROUPNAME";
+static const char certificate_form[] = "certificate USER SUBJECT";
+static const char rule_form[] =
+    "allow|deny USER|@GROUP|* publish|subscribe|all FILTER";
 
 /* The statement that is being read. */
 struct reader {
@@ -161,13 +163,12 @@ read_group_statement(struct reader *reader, struct text rest)
     struct user_group *group;
 
     if (name.len == 0) {
-        complain_form(reader, GROUP_STATEMENT);
+        complain_form(reader, group_form);
         return;
     }
     if (name.data[0] == '@') {
         access_report(reader->report,
-            "the name of a group stands here without its @: %s",
-            GROUP_STATEMENT);
+            "the name of a group stands here without its @: %s", group_form);
         return;
     }
     group = read_group(reader, name);
@@ -237,7 +238,7 @@ read_unix_statement(struct reader *reader, struct text rest)
     uint32_t id;
 
     if (word.len == 0 || rest.len > 0) {
-        complain_form(reader, UNIX_STATEMENT);
+        complain_form(reader, unix_form);
         return;
     }
     if (is_group) {
@@ -291,7 +292,7 @@ read_certificate_statement(struct reader *reader, struct text rest)
     char *subject;
 
     if (rest.len == 0) {
-        complain_form(reader, CERTIFICATE_STATEMENT);
+        complain_form(reader, certificate_form);
         return;
     }
     user = read_new_user(reader, name);
@@ -505,7 +506,7 @@ read_rule(struct reader *reader, bool allow, struct text rest)
     bool good;
 
     if (rest.len == 0) {
-        complain_form(reader, RULE_STATEMENT);
+        complain_form(reader, rule_form);
         return;
     }
     good = read_who(reader, who, &rule);

@@ -52,17 +52,16 @@ password_file_line(
 {
     struct access *access = argument;
     char hash[SECRET_HASH_BYTES] = "";
+    struct secret_line cut;
     struct text name = line;
-    enum secret_kind kind;
     struct user *user;
-    size_t at;
-    const char *why =
-        secret_line_cut(line.data, line.len, &name.len, &kind, &at);
+    const char *why = secret_line_check(line.data, line.len, &cut);
 
     if (why != NULL) {
         access_report(report, "%s", why);
         return;
     }
+    name.len = cut.name_len;
     if (model_is_reserved(name)) {
         access_report(report,
             "%.*s is a name that brokerd gives itself; choose another one",
@@ -74,8 +73,8 @@ password_file_line(
         access_report(report, "out of memory");
         return;
     }
-    memcpy(hash, line.data + at, line.len - at);
-    if (kind == SECRET_PASSWORD) {
+    memcpy(hash, line.data + cut.hash_at, line.len - cut.hash_at);
+    if (cut.kind == SECRET_PASSWORD) {
         read_password(user, hash, report);
     } else {
         read_token(user, hash, report);

@@ -10,15 +10,33 @@
 #include <string.h>
 
 #define TOKEN_BITS_BYTES  32
-#define TOKEN_MARK        "brk_" /* so that scanners know a token when they see it */
+#define TOKEN_MARK        "brk_" /* what looks for leaked secrets knows it by */
 #define TOKEN_HASH_BYTES  32
 #define TOKEN_HASH_DIGITS (2 * TOKEN_HASH_BYTES)
 
 static const char token_prefix[] = "token:";
 static const char argon2id_prefix[] = "$argon2id$";
 
+/* libsodium's "interactive" costs, as its hashes begin with them. */
+#define ARGON2ID_COSTS "$argon2id$v=19$m=65536,t=2,p=1$"
+static const char argon2id_costs[] = ARGON2ID_COSTS;
+_Static_assert(crypto_pwhash_MEMLIMIT_INTERACTIVE == 65536 * 1024 &&
+                   crypto_pwhash_OPSLIMIT_INTERACTIVE == 2,
+    "the costs are those above");
+
+/* All zero bits: nothing is known that has these hashes. */
+static const char dummy_password[SECRET_HASH_BYTES] =
+    ARGON2ID_COSTS "AAAAAAAAAAAAAAAAAAAAAA$"
+                   "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+static const char dummy_token[SECRET_HASH_BYTES] =
+    "token:00000000000000000000000000000000"
+    "00000000000000000000000000000000";
+
 _Static_assert(SECRET_HASH_BYTES == crypto_pwhash_STRBYTES,
     "libsodium's hashes fit exactly");
+_Static_assert(
+    SECRET_LINE_BYTES == SECRET_NAME_BYTES_MAX + 1 + SECRET_HASH_BYTES,
+    "lines fit exactly");
 _Static_assert(sizeof token_prefix + TOKEN_HASH_DIGITS <= SECRET_HASH_BYTES,
     "hashes of tokens fit");
 _Static_assert(
@@ -71,15 +89,16 @@ begins_with(const char *text, size_t len, const char *prefix)
     return len >= strlen(prefix) && memcmp(text, prefix, strlen(prefix)) == 0;
 }
 
-/* What is wrong with the hash of a password, or NULL. Other costs than ours
- * would make it differ from the dummy in time, and could take any memory. */
+/* What is wrong with the hash of a password, or NULL. One of another form or
+ * with other costs would differ from the dummy in time, and could take any
+ * memory. */
 static const char *
 judge_password_hash(const char *text, size_t len)
 {
     char hash[SECRET_HASH_BYTES] = "";
     int differs;
 
-    if (len >= sizeof hash || !begins_with(text, len, argon2id_prefix) ||
+    if (!begins_with(text, len, argon2id_prefix) || len >= sizeof hash ||
         memchr(text, '\0', len) != NULL) {
         return "this is no hash of brokerctl passwd; set the password again "
                "with it";
@@ -92,22 +111,33 @@ judge_password_hash(const char *text, size_t len)
         return "the hash is damaged; set the password again with brokerctl "
                "passwd";
     }
-    return differs == 0 ? NULL
-                        : "the hash was made with other costs than brokerctl "
-                          "passwd uses; set the password again with it";
+    if (differs != 0 || !begins_with(text, len, argon2id_costs) ||
+        len != strlen(dummy_password)) {
+        return "the hash was made with other costs than brokerctl passwd uses; "
+               "set the password again with it";
+    }
+    return NULL;
+}
+
+static bool
+is_digit(char byte)
+{
+    return (byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'f');
 }
 
 static const char *
-judge_token_hash(const char *digits, size_t len)
+judge_token_hash(const char *hash, size_t len)
 {
-    if (len == TOKEN_HASH_DIGITS) {
-        while (len > 0 && digits[len - 1] != '\0' &&
-               strchr("0123456789abcdef", digits[len - 1]) != NULL) {
-            len--;
+    const char *digits = hash + strlen(token_prefix);
+    size_t good = 0;
+
+    if (len == strlen(token_prefix) + TOKEN_HASH_DIGITS) {
+        while (good < TOKEN_HASH_DIGITS && is_digit(digits[good])) {
+            good++;
         }
-        if (len == 0) {
-            return NULL;
-        }
+    }
+    if (good == TOKEN_HASH_DIGITS) {
+        return NULL;
     }
     return "the hash of the token is damaged; make another token with "
            "brokerctl passwd --token";
@@ -123,37 +153,47 @@ last_colon(const char *line, size_t len)
     return len; /* behind it; 0: there is none */
 }
 
-const char *
-secret_line_cut(const char *line, size_t len, size_t *name_len,
-    enum secret_kind *kind, size_t *hash_at)
+bool
+secret_line_cut(const char *line, size_t len, struct secret_line *cut)
 {
     const size_t prefix = strlen(token_prefix);
-    size_t at = last_colon(line, len), name = at - (at > 0);
-    bool is_token = at > prefix + 1 &&
-                    memcmp(line + at - prefix, token_prefix, prefix) == 0 &&
-                    line[at - prefix - 1] == ':';
-    const char *why;
+    size_t at = last_colon(line, len), name_len;
+    enum secret_kind kind = SECRET_PASSWORD;
 
     if (at == 0) {
-        return "not of the form NAME:HASH; lines are written by brokerctl "
-               "passwd";
+        return false;
     }
-    why = is_token ? judge_token_hash(line + at, len - at)
-                   : judge_password_hash(line + at, len - at);
-    if (why != NULL) {
-        return why;
-    }
-    if (is_token) {
+    name_len = at - 1;
+    if (name_len > prefix && line[at - prefix - 1] == ':' &&
+        memcmp(line + at - prefix, token_prefix, prefix) == 0) {
+        kind = SECRET_TOKEN;
         at -= prefix;
-        name = at - 1;
+        name_len = at - 1;
     }
-    if (!secret_name_is_valid(line, name)) {
-        return SECRET_NAME_RULE;
+    if (!secret_name_is_valid(line, name_len)) {
+        return false;
     }
-    *name_len = name;
-    *kind = is_token ? SECRET_TOKEN : SECRET_PASSWORD;
-    *hash_at = at;
-    return NULL;
+    *cut = (struct secret_line){name_len, at, kind};
+    return true;
+}
+
+const char *
+secret_line_check(const char *line, size_t len, struct secret_line *cut)
+{
+    struct secret_line found;
+    const char *why;
+
+    if (!secret_line_cut(line, len, &found)) {
+        return "not of the form NAME:HASH, as brokerctl passwd writes "
+               "it; " SECRET_NAME_RULE;
+    }
+    why = found.kind == SECRET_TOKEN
+              ? judge_token_hash(line + found.hash_at, len - found.hash_at)
+              : judge_password_hash(line + found.hash_at, len - found.hash_at);
+    if (why == NULL) {
+        *cut = found;
+    }
+    return why;
 }
 
 /* ---- hashing ------------------------------------------------------------- */
@@ -234,13 +274,5 @@ secret_matches(
 const char *
 secret_dummy_hash(enum secret_kind kind)
 {
-    /* All zero bits: no password is known that has this hash. */
-    static const char password[SECRET_HASH_BYTES] =
-        "$argon2id$v=19$m=65536,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$"
-        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-    static const char token[SECRET_HASH_BYTES] =
-        "token:00000000000000000000000000000000"
-        "00000000000000000000000000000000";
-
-    return kind == SECRET_PASSWORD ? password : token;
+    return kind == SECRET_PASSWORD ? dummy_password : dummy_token;
 }

@@ -27,10 +27,11 @@
  * first neither @ nor -. */
 #define SECRET_NAME_BYTES_MAX 64
 
-/* The longest password, and the longest hash as text with its NUL. */
+/* The longest password, the longest hash as text with its NUL, and the longest
+ * line with one. */
 #define SECRET_PASSWORD_BYTES_MAX 1024
 #define SECRET_HASH_BYTES         128
-#define SECRET_LINE_BYTES         (SECRET_NAME_BYTES_MAX + 1 + SECRET_HASH_BYTES)
+#define SECRET_LINE_BYTES         193
 
 /* A token as text: "brk_" and 43 digits of URL-safe base64, with NUL. */
 #define SECRET_TOKEN_BYTES 48
@@ -51,12 +52,22 @@ bool secret_name_is_valid(const char *name, size_t len);
     "a name has 1 to 64 of A-Z a-z 0-9 . _ @ : - and does not begin with "     \
     "@ or -"
 
-/* Divide a line (without its line break) into name and hash, which must be of a
- * form that secret_matches() takes. NULL and the outputs set, which point into
- * `line`; or what is wrong with the line. *hash is what is behind the name's
- * colon: "$argon2id$..." or "token:...". */
-const char *secret_line_cut(const char *line, size_t len, size_t *name_len,
-    enum secret_kind *kind, size_t *hash_at);
+/* A line of the file, cut. */
+struct secret_line {
+    size_t name_len; /* the name stands in front */
+    size_t hash_at;  /* "$argon2id$..." or "token:..." begins here */
+    enum secret_kind kind;
+};
+
+/* Divide a line (without its line break and blanks around it) into name and
+ * hash, whatever the hash looks like. False: it has no colon, or what stands in
+ * front is no name. */
+bool secret_line_cut(const char *line, size_t len, struct secret_line *cut);
+
+/* The same for a line that secret_matches() is to take. NULL, and *cut set; or
+ * what is wrong with the line and what to do, which repeats nothing of it. */
+const char *secret_line_check(
+    const char *line, size_t len, struct secret_line *cut);
 
 /* Hash a password. SLOW. False: memory is out, or it is longer than
  * SECRET_PASSWORD_BYTES_MAX. */

@@ -2,8 +2,9 @@
  *
  * Topic names, filters and queue group names, which filter matches which name
  * (PROTOCOL.md section 6; MQTT 3.1.1 section 4.7), and what two filters have in
- * common. Comparison is byte by byte. Knows nothing of subscriptions; brokers that match one name against
- * many filters need an index of their own, for which this is the measure.
+ * common. Comparison is byte by byte. Knows nothing of subscriptions; brokers
+ * that match one name against many filters need an index of their own, for
+ * which this is the measure.
  */
 #include <broker/codec.h>
 
