@@ -78,7 +78,7 @@ read_new_user(struct reader *reader, struct text name)
 {
     char shown[ACCESS_SHOWN_BYTES];
 
-    if (model_is_reserved(name)) {
+    if (secret_name_is_reserved(name.data, name.len)) {
         access_report(reader->report,
             "%s is a name that brokerd gives itself; choose another one",
             access_show(name.data, name.len, shown));

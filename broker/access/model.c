@@ -9,8 +9,6 @@
 
 #include "rights.h"
 
-#define OWN_NAME_PREFIX "uid:"
-
 struct access *
 model_new(const struct access_sources *sources)
 {
@@ -182,16 +180,6 @@ model_group(struct access *access, struct text name)
     memcpy(group->name, name.data, name.len);
     *place = group;
     return group;
-}
-
-bool
-model_is_reserved(struct text name)
-{
-    const size_t prefix = strlen(OWN_NAME_PREFIX);
-
-    return text_is(name, ACCESS_OWNER) ||
-           (name.len >= prefix &&
-               memcmp(name.data, OWN_NAME_PREFIX, prefix) == 0);
 }
 
 /* ---- filters ------------------------------------------------------------- */

@@ -105,7 +105,4 @@ void access_file_line(
     struct text line, struct access_report *report, void *argument);
 void access_file_check(struct access *access, struct access_report *report);
 
-/* Is it one of the names that the broker gives itself? */
-bool model_is_reserved(struct text name);
-
 #endif

@@ -62,7 +62,7 @@ password_file_line(
         return;
     }
     name.len = cut.name_len;
-    if (model_is_reserved(name)) {
+    if (secret_name_is_reserved(name.data, name.len)) {
         access_report(report,
             "%.*s is a name that brokerd gives itself; choose another one",
             (int)name.len, name.data);

@@ -51,6 +51,18 @@ secret_init(void)
     return sodium_init() >= 0;
 }
 
+void *
+secret_new(size_t len)
+{
+    return sodium_malloc(len);
+}
+
+void
+secret_free(void *secret)
+{
+    sodium_free(secret);
+}
+
 void
 secret_wipe(void *secret, size_t len)
 {
@@ -58,6 +70,12 @@ secret_wipe(void *secret, size_t len)
 }
 
 /* ---- the form of a line -------------------------------------------------- */
+
+static bool
+begins_with(const char *text, size_t len, const char *prefix)
+{
+    return len >= strlen(prefix) && memcmp(text, prefix, strlen(prefix)) == 0;
+}
 
 /* Without <ctype.h>, which asks the locale. */
 static bool
@@ -83,10 +101,11 @@ secret_name_is_valid(const char *name, size_t len)
     return true;
 }
 
-static bool
-begins_with(const char *text, size_t len, const char *prefix)
+bool
+secret_name_is_reserved(const char *name, size_t len)
 {
-    return len >= strlen(prefix) && memcmp(text, prefix, strlen(prefix)) == 0;
+    return begins_with(name, len, "uid:") ||
+           (len == strlen("owner") && begins_with(name, len, "owner"));
 }
 
 /* What is wrong with the hash of a password, or NULL. One of another form or
@@ -164,7 +183,9 @@ secret_line_cut(const char *line, size_t len, struct secret_line *cut)
         return false;
     }
     name_len = at - 1;
+    /* "a:token:$..." is the password of somebody with the name "a:token". */
     if (name_len > prefix && line[at - prefix - 1] == ':' &&
+        (at == len || line[at] != '$') &&
         memcmp(line + at - prefix, token_prefix, prefix) == 0) {
         kind = SECRET_TOKEN;
         at -= prefix;

@@ -52,6 +52,10 @@ bool secret_name_is_valid(const char *name, size_t len);
     "a name has 1 to 64 of A-Z a-z 0-9 . _ @ : - and does not begin with "     \
     "@ or -"
 
+/* Is it a name that brokerd gives itself, "owner" or "uid:...", and that nobody
+ * can be given? */
+bool secret_name_is_reserved(const char *name, size_t len);
+
 /* A line of the file, cut. */
 struct secret_line {
     size_t name_len; /* the name stands in front */
@@ -86,6 +90,12 @@ enum secret_match secret_matches(
 /* The hash of nothing that anybody knows, for users who are not there: checking
  * it costs what checking a real one costs. */
 const char *secret_dummy_hash(enum secret_kind kind);
+
+/* Memory for a secret: not swapped out if the system allows it, in no core
+ * dump, and overwritten when it is freed. NULL if memory is out; NULL may be
+ * freed. Not zeroed; a page and more for each, so not for many. */
+void *secret_new(size_t len);
+void secret_free(void *secret);
 
 /* Overwrite a secret, for good. */
 void secret_wipe(void *secret, size_t len);

@@ -41,6 +41,16 @@ Test(secret, names)
     }
 }
 
+Test(secret, reserved_names)
+{
+    cr_assert(secret_name_is_reserved("owner", 5));
+    cr_assert(secret_name_is_reserved("uid:1", 5));
+    cr_assert(secret_name_is_reserved("uid:", 4));
+    cr_assert_not(secret_name_is_reserved("owne", 4));
+    cr_assert_not(secret_name_is_reserved("owners", 6));
+    cr_assert_not(secret_name_is_reserved("uid", 3));
+}
+
 static bool
 matches(enum secret_kind kind, const char *hash, const char *secret)
 {
@@ -69,6 +79,10 @@ Test(secret, passwords)
     cr_assert_null(secret_line_check(line, strlen(line), &cut));
     cr_assert_eq(cut.name_len, 3);
     cr_assert_eq(cut.hash_at, 4);
+    cr_assert_eq(cut.kind, SECRET_PASSWORD);
+    snprintf(line, sizeof line, "a:token:%s", hash);
+    cr_assert_null(secret_line_check(line, strlen(line), &cut));
+    cr_assert_eq(cut.name_len, 7);
     cr_assert_eq(cut.kind, SECRET_PASSWORD);
 }
 
@@ -181,6 +195,14 @@ Test(secret, damaged_lines)
 Test(secret, wiping_wipes)
 {
     char secret[] = "secret";
+    char *own = NULL;
+
+    cr_assert(secret_init());
+    own = secret_new(100);
+    cr_assert_not_null(own);
+    memset(own, 'x', 100);
+    secret_free(own);
+    secret_free(NULL);
 
     secret_wipe(secret, sizeof secret);
     for (size_t i = 0; i < sizeof secret; i++) {
