@@ -34,6 +34,7 @@ struct rule {
 
 struct rights {
     _Atomic size_t references;
+    bool unlimited; /* everything is allowed; no rules */
     size_t count, cap;
     struct rule *rules;
 };
@@ -45,6 +46,17 @@ rights_new(void)
 
     if (rights != NULL) {
         atomic_init(&rights->references, 1);
+    }
+    return rights;
+}
+
+struct rights *
+rights_new_unlimited(void)
+{
+    struct rights *rights = rights_new();
+
+    if (rights != NULL) {
+        rights->unlimited = true;
     }
     return rights;
 }
@@ -152,7 +164,7 @@ rights_add(struct rights *rights, bool allow, unsigned actions,
     struct rule rule = {.actions = (uint8_t)actions, .allow = allow};
     uint8_t *memory;
 
-    assert(atomic_load(&rights->references) == 1);
+    assert(atomic_load(&rights->references) == 1 && !rights->unlimited);
     if (!filter_is_valid(filter) || !make_room(rights)) {
         return false;
     }
@@ -219,7 +231,7 @@ rights_may_publish(
     if (rule != NULL) {
         *rule = found != NULL ? found->text : RIGHTS_NO_RULE;
     }
-    return found != NULL && found->allow;
+    return found != NULL ? found->allow : rights->unlimited;
 }
 
 bool
@@ -227,14 +239,15 @@ rights_may_receive(const struct rights *rights, struct broker_bytes topic)
 {
     const struct rule *found = find_rule(rights, RIGHTS_SUBSCRIBE, topic);
 
-    return found != NULL && found->allow;
+    return found != NULL ? found->allow : rights->unlimited;
 }
 
 enum rights_grant
 rights_may_subscribe(
     const struct rights *rights, struct broker_bytes filter, const char **rule)
 {
-    bool some_allowed = false, some_denied = false, last = false;
+    bool some_allowed = rights->unlimited, some_denied = false;
+    bool last = rights->unlimited;
     const char *text = RIGHTS_NO_RULE;
 
     for (size_t i = 0; i < rights->count && !last; i++) {

@@ -26,6 +26,10 @@ struct rights;
 /* One reference; no rule: everything is denied. NULL if memory is out. */
 struct rights *rights_new(void);
 
+/* The same for a user who may do everything, which no list of filters says:
+ * "#" does not match topics that begin with $. No rule is added to it. */
+struct rights *rights_new_unlimited(void);
+
 /* One more reference; returns `rights`. Any thread that has one. */
 struct rights *rights_ref(struct rights *rights);
 

@@ -32,6 +32,7 @@ static const struct command *const command_table[] = {
     &cmd_ping,
     &cmd_stats,
     &cmd_bench,
+    &cmd_passwd,
     &cmd_explain,
     &cmd_help,
 };

@@ -59,6 +59,7 @@ extern const struct command cmd_reply;
 extern const struct command cmd_ping;
 extern const struct command cmd_stats;
 extern const struct command cmd_bench;
+extern const struct command cmd_passwd;
 extern const struct command cmd_explain;
 extern const struct command cmd_help;
 

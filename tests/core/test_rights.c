@@ -246,6 +246,17 @@ Test(rights, nothing_is_allowed_without_a_rule)
     rights_unref(NULL);
 }
 
+Test(rights, unlimited_is_everything)
+{
+    struct rights *rights = rights_new_unlimited();
+
+    cr_assert(rights_may_publish(rights, bytes_of("$any/topic"), NULL));
+    cr_assert(rights_may_receive(rights, bytes_of("a")));
+    cr_assert_eq(
+        rights_may_subscribe(rights, bytes_of("$any/#"), NULL), RIGHTS_GRANTED);
+    rights_unref(rights);
+}
+
 Test(rights, a_bad_filter_is_no_rule)
 {
     static const char *const bad[] = {
