@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * One key, one value: the word "auto", a number in its range, one of the words
- * of a choice, or one more address of a list. Knows nothing of lines or flags;
- * the caller says where the value stands.
+ * of a choice, one more address of a list, or a path. Knows nothing of lines or
+ * flags; the caller says where the value stands.
  */
 #include "assign.h"
 
@@ -153,6 +153,36 @@ assign_address(struct config *config, const struct config_row *row,
 }
 
 static void
+assign_path(struct config *config, const struct config_row *row,
+    struct config_text value, const struct config_origin *origin,
+    struct config_report *report)
+{
+    char shown[CONFIG_TEXT_BYTES];
+    const char *why = NULL;
+    char *path = NULL;
+
+    if (!config_text_equals(value, CONFIG_NO_PATH)) {
+        if (value.data[0] != '/') {
+            why = "not an absolute path; allowed: /absolute/path "
+                  "or " CONFIG_NO_PATH;
+        } else if (has_control_bytes(value)) {
+            why = "control characters in a path";
+        } else if (value.len >= CONFIG_VALUE_BYTES_MAX) {
+            why = "the path is too long";
+        } else if ((path = strdup(value.data)) == NULL) {
+            why = "out of memory";
+        }
+    }
+    if (why != NULL) {
+        config_report(
+            report, "%s = %s: %s", row->name, config_show(value, shown), why);
+        return;
+    }
+    config_set_path(config, config_row_key(row), path);
+    set_origin(config, config_row_key(row), origin, false);
+}
+
+static void
 assign_auto(struct config *config, const struct config_row *row,
     const struct config_origin *origin, struct config_report *report)
 {
@@ -185,6 +215,9 @@ config_assign(struct config *config, const struct config_row *row,
         break;
     case CONFIG_KIND_ADDRESSES:
         assign_address(config, row, value, origin, report);
+        break;
+    case CONFIG_KIND_PATH:
+        assign_path(config, row, value, origin, report);
         break;
     }
 }

@@ -76,6 +76,8 @@ print_help(FILE *out)
     print_help_key(out, &config_rows[CONFIG_KEY_##name]);
 #define CONFIG_ADDRESSES(name, help)                                           \
     print_help_key(out, &config_rows[CONFIG_KEY_##name]);
+#define CONFIG_PATH(name, help)                                                \
+    print_help_key(out, &config_rows[CONFIG_KEY_##name]);
 #include "keys.def"
 }
 
@@ -110,6 +112,8 @@ print_sample(FILE *out)
 #define CONFIG_CHOICE(name, type, words, initial, help)                        \
     print_sample_key(out, &config_rows[CONFIG_KEY_##name]);
 #define CONFIG_ADDRESSES(name, help)                                           \
+    print_sample_key(out, &config_rows[CONFIG_KEY_##name]);
+#define CONFIG_PATH(name, help)                                                \
     print_sample_key(out, &config_rows[CONFIG_KEY_##name]);
 #include "keys.def"
 }
@@ -166,6 +170,20 @@ print_effective_listen(FILE *out, const struct config *config)
 }
 
 static void
+print_effective_path(
+    FILE *out, const struct config *config, const struct config_row *row)
+{
+    const char *path = config_get_path(config, config_row_key(row));
+
+    fprintf(out, "%s = ", row->name);
+    if (path == NULL) {
+        path = CONFIG_NO_PATH;
+    }
+    config_quote((struct config_text){path, strlen(path)}, out);
+    print_origin(out, &config->origins[row - config_rows]);
+}
+
+static void
 print_effective(FILE *out, const struct config *config)
 {
     if (config->file != NULL) {
@@ -174,6 +192,8 @@ print_effective(FILE *out, const struct config *config)
     for (size_t i = 0; i < CONFIG_KEY_COUNT; i++) {
         if (config_rows[i].kind == CONFIG_KIND_ADDRESSES) {
             print_effective_listen(out, config);
+        } else if (config_rows[i].kind == CONFIG_KIND_PATH) {
+            print_effective_path(out, config, &config_rows[i]);
         } else {
             print_effective_key(out, config, &config_rows[i]);
         }

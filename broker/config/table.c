@@ -6,6 +6,7 @@
 #include "table.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Longer names are not compared; every key is much shorter. */
@@ -46,6 +47,9 @@ const struct config_row config_rows[CONFIG_KEY_COUNT] = {
         .help = (text),                                                        \
         .kind = CONFIG_KIND_ADDRESSES,                                         \
         .may_be_auto = true},
+#define CONFIG_PATH(key, text)                                                 \
+    [CONFIG_KEY_##key] = {                                                     \
+        .name = #key, .help = (text), .kind = CONFIG_KIND_PATH, FIELD(key)},
 #include "keys.def"
 };
 
@@ -175,4 +179,28 @@ config_set(struct config *config, enum config_key key, uint64_t value)
         memcpy(field, &byte, sizeof(byte));
         break;
     }
+}
+
+const char *
+config_get_path(const struct config *config, enum config_key key)
+{
+    const struct config_row *row = &config_rows[key];
+    const char *path;
+
+    assert(row->kind == CONFIG_KIND_PATH);
+    memcpy(&path, (const char *)config + row->offset, sizeof(path));
+    return path;
+}
+
+void
+config_set_path(struct config *config, enum config_key key, char *path)
+{
+    const struct config_row *row = &config_rows[key];
+    char *field = (char *)config + row->offset;
+    char *old;
+
+    assert(row->kind == CONFIG_KIND_PATH);
+    memcpy(&old, field, sizeof(old));
+    free(old);
+    memcpy(field, &path, sizeof(path));
 }

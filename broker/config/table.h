@@ -11,7 +11,8 @@
 enum config_kind {
     CONFIG_KIND_NUMBER,
     CONFIG_KIND_CHOICE,
-    CONFIG_KIND_ADDRESSES
+    CONFIG_KIND_ADDRESSES,
+    CONFIG_KIND_PATH
 };
 
 enum config_unit {
@@ -51,5 +52,10 @@ enum config_key config_row_key(const struct config_row *row);
  * range of the row. */
 uint64_t config_get(const struct config *config, enum config_key key);
 void config_set(struct config *config, enum config_key key, uint64_t value);
+
+/* Read and write the field of a path. A new one replaces the old one, which is
+ * freed, and belongs to the struct then; NULL stands for no file. */
+const char *config_get_path(const struct config *config, enum config_key key);
+void config_set_path(struct config *config, enum config_key key, char *path);
 
 #endif

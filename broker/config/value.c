@@ -216,6 +216,9 @@ config_range_format(const struct config_row *row, char dst[CONFIG_TEXT_BYTES])
         snprintf(dst, CONFIG_TEXT_BYTES,
             "unix:///absolute/path, tcp://host:port or auto");
         break;
+    case CONFIG_KIND_PATH:
+        snprintf(dst, CONFIG_TEXT_BYTES, "/absolute/path or " CONFIG_NO_PATH);
+        break;
     }
     return dst;
 }
@@ -229,6 +232,8 @@ config_default_format(const struct config_row *row, char dst[CONFIG_TEXT_BYTES])
         snprintf(dst, CONFIG_TEXT_BYTES, "auto");
     } else if (row->kind == CONFIG_KIND_NUMBER) {
         config_number_format(row->unit, row->initial, dst);
+    } else if (row->kind == CONFIG_KIND_PATH) {
+        snprintf(dst, CONFIG_TEXT_BYTES, CONFIG_NO_PATH);
     } else {
         word = config_word_at(row->words, row->initial);
         snprintf(dst, CONFIG_TEXT_BYTES, "%.*s", (int)word.len, word.data);

@@ -604,6 +604,9 @@ Test(config, print_effective_reads_back)
     cr_expect_eq(first.config.name, second.config.name, #name);
 #define CONFIG_CHOICE(name, type, words, initial, help)                        \
     cr_expect_eq(first.config.name, second.config.name, #name);
+#define CONFIG_PATH(name, help)                                                \
+    cr_expect_str_eq(first.config.name == NULL ? "" : first.config.name,       \
+        second.config.name == NULL ? "" : second.config.name);
 #include "keys.def"
     cr_assert_eq(second.config.listen_count, 2u);
     cr_expect_str_eq(second.config.listen[0].path, "/tmp/a \"b\" \\ #c");
