@@ -5,8 +5,10 @@
 #include "log.h"
 #include "server.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -51,18 +53,23 @@ static int
 run(const struct config *config)
 {
     log_open((enum log_level)config->log_level);
+    log_set_lines_per_second(config->log_lines_per_second);
     struct server_options options = server_options(config);
     struct server *server = server_new(&options);
     if (server == NULL) {
         return EXIT_FAILURE;
     }
     printf("brokerd ready %s\n", server_addresses(server));
-    fflush(stdout);
+    if (fflush(stdout) != 0) {
+        log_event(LOG_LEVEL_WARNING, "ready-not-said", "reason=\"%s\"",
+            strerror(errno));
+    }
     log_event(LOG_LEVEL_INFO, "ready",
         "version=%s pid=%ld threads=%u addresses=\"%s\"", BROKERD_VERSION,
         (long)getpid(), config->threads, server_addresses(server));
     int status = server_run(server);
     server_free(server);
+    log_finish();
     return status;
 }
 
@@ -93,7 +100,8 @@ main(int argc, char **argv)
             status = run(&config);
         } else {
             config_answer(&config, action, stdout);
-            status = EXIT_SUCCESS;
+            status = fflush(stdout) == 0 && ferror(stdout) == 0 ? EXIT_SUCCESS
+                                                                : EXIT_FAILURE;
         }
     }
     config_fini(&config);

@@ -6,9 +6,13 @@
  * cut never falls inside an escape sequence.
  *
  * The only state are three atomic variables; nothing here needs a lock because
- * the kernel orders the writes.
+ * the kernel orders the writes. How bytes get out is output.h's, and which lines
+ * are too many flood.h's.
  */
 #include "log.h"
+
+#include "flood.h"
+#include "output.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -64,9 +68,16 @@ log_open(enum log_level level)
 {
     int saved_errno = errno;
 
+    output_open();
     journal = stderr_is_journal();
     lowest_level = (int)level;
     errno = saved_errno;
+}
+
+void
+log_set_lines_per_second(unsigned lines)
+{
+    flood_set_limit(lines);
 }
 
 void
@@ -191,23 +202,75 @@ put_pairs(struct line *line, const char *text)
     return true;
 }
 
-/* Write a whole line. One write(2) does it unless the kernel takes less. */
-static bool
-write_line(const struct line *line)
+/* Add the end of the line and write it. */
+static void
+finish_line(struct line *line, bool whole)
 {
-    size_t done = 0;
+    char tail[TAIL_BYTES_MAX];
 
-    while (done < line->len) {
-        ssize_t n = write(STDERR_FILENO, line->bytes + done, line->len - done);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n <= 0) {
-            return false;
-        }
-        done += (size_t)n;
+    if (!whole) {
+        put_text(line, " truncated=yes");
     }
-    return true;
+    uint64_t lost = atomic_exchange(&lines_lost, 0);
+    if (lost > 0) {
+        snprintf(tail, sizeof(tail), " lines_lost=%" PRIu64, lost);
+        put_text(line, tail);
+    }
+    put_text(line, "\n");
+    if (!output_write(line->bytes, line->len)) {
+        atomic_fetch_add(&lines_lost, lost + 1);
+    }
+}
+
+/* By the clock that nobody sets. */
+static uint64_t
+this_second(void)
+{
+    struct timespec now = {0};
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec;
+}
+
+/* One line for each event of which lines were left out. */
+static void
+report_suppressed(uint64_t second)
+{
+    struct flood_report report;
+
+    while (flood_next_report(second, &report)) {
+        char pairs[40];
+        struct line line = {.len = 0};
+        snprintf(
+            pairs, sizeof(pairs), " suppressed=%" PRIu64, report.suppressed);
+        put_prefix(&line, (enum log_level)report.level, report.tag);
+        put_text(&line, pairs);
+        put_text(&line, "\n");
+        if (!output_write(line.bytes, line.len)) {
+            flood_put_back(&report);
+            return; /* the next line tries again */
+        }
+    }
+}
+
+void
+log_flush(void)
+{
+    int saved_errno = errno;
+
+    if (flood_is_pending()) {
+        report_suppressed(this_second());
+    }
+    errno = saved_errno;
+}
+
+void
+log_finish(void)
+{
+    int saved_errno = errno;
+
+    report_suppressed(UINT64_MAX);
+    errno = saved_errno;
 }
 
 void
@@ -215,14 +278,21 @@ log_event(enum log_level level, const char *tag, const char *format, ...)
 {
     int saved_errno = errno;
     char pairs[LOG_LINE_BYTES_MAX];
-    char tail[TAIL_BYTES_MAX];
     struct line line = {.len = 0};
-    bool whole;
     va_list args;
 
     if (!log_enabled(level)) {
         return;
     }
+    uint64_t second = this_second();
+    report_suppressed(second);
+    /* Who asks for debug wants to see everything. */
+    if (!log_enabled(LOG_LEVEL_DEBUG) &&
+        !flood_admits(tag, (int)level, second)) {
+        errno = saved_errno;
+        return;
+    }
+    errno = saved_errno; /* for %m */
     va_start(args, format);
     int n = vsnprintf(pairs, sizeof(pairs), format, args);
     va_end(args);
@@ -232,19 +302,8 @@ log_event(enum log_level level, const char *tag, const char *format, ...)
 
     put_prefix(&line, level, tag);
     put_text(&line, " ");
-    whole = put_pairs(&line, pairs) && n < (int)sizeof(pairs);
-    if (!whole) {
-        put_text(&line, " truncated=yes");
-    }
-    uint64_t lost = atomic_exchange(&lines_lost, 0);
-    if (lost > 0) {
-        snprintf(tail, sizeof(tail), " lines_lost=%" PRIu64, lost);
-        put_text(&line, tail);
-    }
-    put_text(&line, "\n");
-    if (!write_line(&line)) {
-        atomic_fetch_add(&lines_lost, lost + 1);
-    }
+    bool whole = put_pairs(&line, pairs) && n < (int)sizeof(pairs);
+    finish_line(&line, whole);
     errno = saved_errno;
 }
 

@@ -40,12 +40,28 @@ enum log_level {
 
 /* Find out where standard error leads and set the lowest level that is
  * written. Call it once, before other threads run; without it lines have the
- * form with the time, and the level is info. */
+ * form with the time, the level is info, and a pipe that is full makes the
+ * caller wait. */
 void log_open(enum log_level level);
 
 /* Change and read the lowest level that is written. */
 void log_set_level(enum log_level level);
 enum log_level log_get_level(void);
+
+/* At most so many lines of one event (one tag) are written in a second; those
+ * that are left out are counted, and in a later second one line of the event
+ * says "suppressed=N". 0, as at start: any number. While the level is debug,
+ * nothing is left out. */
+void log_set_lines_per_second(unsigned lines);
+
+/* Say how many lines were left out, if any were and the second is over. Every
+ * log_event() does so too; this is for when there is none for a while. Cheap if
+ * there is nothing to say. */
+void log_flush(void);
+
+/* The last word: the same without waiting for the second to be over. What comes
+ * after it is written as before. */
+void log_finish(void);
 
 /* Would a line of this level be written? Ask before preparing arguments that
  * are expensive. */
@@ -57,9 +73,9 @@ const char *log_level_name(enum log_level level);
 /* Write one line. `tag` is a literal such as "conn-open"; `format` gives the
  * pairs, such as "conn=%u peer=%s".
  *
- * A line that cannot be written (the disk is full, standard error is closed or
- * would block) is counted; the next line that can be written says
- * "lines_lost=N". */
+ * Never waits. A line that cannot be written at once (the disk is full, standard
+ * error is closed, or a pipe that nobody reads) is dropped and counted; the next
+ * line that can be written says "lines_lost=N". */
 void log_event(enum log_level level, const char *tag, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

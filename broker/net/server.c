@@ -76,6 +76,7 @@ server_turn_ended(struct server *server, struct worker *worker)
     if (worker != &server->workers[0]) {
         return;
     }
+    log_flush();
     if (server->stopping && atomic_load(&server->conn_count) == 0) {
         finish(server);
     }
