@@ -37,6 +37,14 @@ enum config_log_level {
     CONFIG_LOG_ERROR
 };
 
+/* In the order of the words in keys.def. */
+enum config_client_certificates {
+    CONFIG_CLIENT_CERTIFICATES_NO,
+    CONFIG_CLIENT_CERTIFICATES_OPTIONAL,
+    CONFIG_CLIENT_CERTIFICATES_REQUIRED
+};
+enum config_tls_version { CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
+
 /* One number for each key: CONFIG_KEY_listen, ... */
 enum config_key {
 #define CONFIG_NUMBER(name, type, unit, min, max, initial, help)               \

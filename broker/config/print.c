@@ -34,11 +34,13 @@ print_help_key(FILE *out, const struct config_row *row)
 {
     char range[CONFIG_TEXT_BYTES];
     char initial[CONFIG_TEXT_BYTES];
+    char allowed[3 * CONFIG_TEXT_BYTES];
 
     fprintf(out, "  --%s VALUE\n", row->name);
     print_wrapped(out, "        ", row->help);
-    fprintf(out, "        Allowed: %s. Default: %s.\n",
+    snprintf(allowed, sizeof(allowed), "Allowed: %s. Default: %s.",
         config_range_format(row, range), config_default_format(row, initial));
+    print_wrapped(out, "        ", allowed);
 }
 
 static void

@@ -140,6 +140,61 @@ check_listen(const struct config *config, struct config_report *report)
 }
 
 static void
+check_tls_addresses(const struct config *config, struct config_report *report)
+{
+    char text[BROKER_ADDRESS_TEXT_MAX];
+
+    for (size_t i = 0; i < config->listen_count; i++) {
+        if (config->listen[i].kind == BROKER_ADDRESS_TLS &&
+            config->tls_certificate_file == NULL) {
+            config_report(
+                at(report, config, CONFIG_KEY_listen, CONFIG_KEY_listen),
+                "listen = %s: this needs tls_certificate_file and "
+                "tls_key_file",
+                broker_address_format(&config->listen[i], text, sizeof(text)));
+        }
+    }
+}
+
+/* One key is of no use without the other. */
+static void
+check_both_set(const struct config *config, enum config_key key,
+    enum config_key other, struct config_report *report)
+{
+    if (config_get_path(config, key) != NULL &&
+        config_get_path(config, other) == NULL) {
+        config_report(at(report, config, key, key), "%s: this needs %s",
+            config_rows[key].name, config_rows[other].name);
+    }
+}
+
+static void
+check_tls(const struct config *config, struct config_report *report)
+{
+    const char *ca_file = config->tls_client_ca_file;
+
+    check_tls_addresses(config, report);
+    check_both_set(config, CONFIG_KEY_tls_certificate_file,
+        CONFIG_KEY_tls_key_file, report);
+    check_both_set(config, CONFIG_KEY_tls_key_file,
+        CONFIG_KEY_tls_certificate_file, report);
+    if (config->tls_client_certificates == CONFIG_CLIENT_CERTIFICATES_NO &&
+        ca_file != NULL) {
+        /* Who names an authority believes that it guards something. */
+        config_report(at(report, config, CONFIG_KEY_tls_client_ca_file,
+                          CONFIG_KEY_tls_client_certificates),
+            "tls_client_ca_file: clients are not asked for certificates; set "
+            "tls_client_certificates = required, or optional");
+    }
+    if (config->tls_client_certificates != CONFIG_CLIENT_CERTIFICATES_NO &&
+        ca_file == NULL) {
+        config_report(at(report, config, CONFIG_KEY_tls_client_certificates,
+                          CONFIG_KEY_tls_client_ca_file),
+            "tls_client_certificates: this needs tls_client_ca_file");
+    }
+}
+
+static void
 resolve_connections(struct config *config, const struct config_machine *machine,
     struct config_report *report)
 {
@@ -237,6 +292,7 @@ config_resolve(
     resolve_threads(config, machine);
 
     check_listen(config, &report);
+    check_tls(config, &report);
     check_not_above(
         config, CONFIG_KEY_heartbeat_min_ms, CONFIG_KEY_heartbeat_ms, &report);
     check_not_above(

@@ -214,7 +214,7 @@ config_range_format(const struct config_row *row, char dst[CONFIG_TEXT_BYTES])
         break;
     case CONFIG_KIND_ADDRESSES:
         snprintf(dst, CONFIG_TEXT_BYTES,
-            "unix:///absolute/path, tcp://host:port or auto");
+            "unix:///absolute/path, tcp://host:port, tls://host:port or auto");
         break;
     case CONFIG_KIND_PATH:
         snprintf(dst, CONFIG_TEXT_BYTES, "/absolute/path or " CONFIG_NO_PATH);

@@ -278,8 +278,9 @@ static const struct error_case error_cases[] = {
         ":1: log_level = \"\\xc3\\xa4\": unknown word;"
         " allowed: debug, info, warning or error\n"},
     {"listen = http://x\n",
-        ":1: listen = \"http://x\": an address begins with tcp://, tls:// or "
-        "unix://, such as tcp://127.0.0.1:4655 or unix:///run/brokerd.sock\n"},
+        ":1: listen = \"http://x\": an address begins with tcp://, tls://"
+        " or unix://, such as tcp://127.0.0.1:4655 or "
+        "unix:///run/brokerd.sock\n"},
     {"listen = unix:///a\nlisten = unix:///a\n",
         ":2: listen = \"unix:///a\": given twice\n"},
     {"listen = auto\nlisten = unix:///a\n",
@@ -592,7 +593,8 @@ Test(config, print_effective_reads_back)
     load_text(&first,
         "listen = \"unix:///tmp/a \\\"b\\\" \\\\ #c\"\nlisten = tcp://[::1]:7\n"
         "unix_mode = 0666\nmax_body_bytes = 100000\nlog_level = error\n"
-        "max_connections = auto\nclose_linger_ms = 0\n",
+        "max_connections = auto\nclose_linger_ms = 0\n"
+        "tls_key_file = \"/a #b\"\ntls_certificate_file = /c\n",
         FLAGS("--max-output-bytes=1234567"));
     cr_assert(first.ok, "%s", first.errors);
     char *text = answer(&first.config, CONFIG_PRINT_EFFECTIVE);
@@ -617,6 +619,8 @@ Test(config, print_effective_reads_back)
         strstr(text, "max_output_bytes = 1234567  # flag\n"), "%s", text);
     cr_expect_not_null(
         strstr(text, "heartbeat_ms = 15s  # default\n"), "%s", text);
+    cr_expect_str_eq(second.config.tls_key_file, "/a #b");
+    cr_expect_null(second.config.tls_client_ca_file);
     free(text);
     done(&first);
     done(&second);
