@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * brokerd: from the configuration to a running server. */
+#include "access.h"
 #include "config.h"
 #include "log.h"
 #include "server.h"
@@ -15,6 +16,14 @@
 #define EXIT_USAGE 64
 /* Told to clients in GOAWAY when the broker stops: time for a restart. */
 #define RETRY_AFTER_MS 1000
+
+/* Does anybody have to show who he is? */
+static bool
+asks_who(const struct config *config)
+{
+    return config->password_file != NULL || config->access_file != NULL ||
+           config->tls_client_certificates != CONFIG_CLIENT_CERTIFICATES_NO;
+}
 
 static struct server_options
 server_options(const struct config *config)
@@ -36,25 +45,112 @@ server_options(const struct config *config)
             .heartbeat_max_ms = config->heartbeat_max_ms,
             .write_timeout_ms = config->write_timeout_ms,
             .half_close_linger_ms = config->half_close_linger_ms,
+            .max_user_connections = config->max_user_connections,
+            .max_user_messages_per_s = config->max_user_messages_per_s,
+            .max_user_bytes_per_s = config->max_user_bytes_per_s,
+            .max_subscribes_per_s = config->max_subscribes_per_s,
+            .block_timeout_ms = config->block_timeout_ms,
+            .max_output_age_ms = config->max_output_age_ms,
             .name = "brokerd " BROKERD_VERSION},
         .addresses = config->listen,
         .address_count = config->listen_count,
         .threads = config->threads,
         .backlog = config->listen_backlog,
         .unix_mode = config->unix_mode,
+        .clear_secrets = config->insecure_listen,
         .max_connections = config->max_connections,
+        .max_unauthenticated = config->max_unauthenticated,
         .accept_retry_ms = config->accept_retry_ms,
         .close_linger_ms = config->close_linger_ms,
         .drain_timeout_ms = config->drain_timeout_ms,
         .retry_after_ms = RETRY_AFTER_MS};
 }
 
+/* Users and rules, if clients have to show who they are. False: they could not
+ * be read, and why was written to `errors`. */
+static bool
+load_access(const struct config *config, struct access **access, FILE *errors)
+{
+    struct access_sources sources = {.password_file = config->password_file,
+        .access_file = config->access_file,
+        .max_topic_bytes = config->max_topic_bytes,
+        .max_topic_levels = config->max_topic_levels};
+    *access = NULL;
+    if (asks_who(config)) {
+        *access = access_load(&sources, errors);
+        return *access != NULL;
+    }
+    return true;
+}
+
+/* Lines of a text as log lines. */
+static void
+log_lines(const char *text)
+{
+    char quoted[1024];
+    while (*text != '\0') {
+        size_t len = strcspn(text, "\n");
+        log_event(LOG_LEVEL_ERROR, "configuration", "error=%s",
+            log_quote(quoted, sizeof quoted, text, len));
+        text += len + (text[len] == '\n' ? 1 : 0);
+    }
+}
+
+/* What main was called with, to read everything again. */
+struct command_line {
+    int argc;
+    char *const *argv;
+};
+
+static bool
+load(const struct command_line *line, struct config *config,
+    struct access **access, enum config_action *action, FILE *errors)
+{
+    struct config_machine machine;
+    config_probe(&machine);
+    config_init(config);
+    return config_load(
+               config, line->argc, line->argv, &machine, action, errors) &&
+           (*action != CONFIG_RUN || load_access(config, access, errors));
+}
+
+static bool
+reload(void *arg, struct server_options *fresh)
+{
+    char *text = NULL;
+    size_t len;
+    FILE *errors = open_memstream(&text, &len);
+    if (errors == NULL) {
+        return false;
+    }
+    struct config config;
+    struct access *access = NULL;
+    enum config_action action = CONFIG_RUN;
+    bool ok = load(arg, &config, &access, &action, errors);
+    fclose(errors);
+    log_lines(text);
+    free(text);
+    if (ok) {
+        *fresh = server_options(&config);
+        fresh->access = access;
+        fresh->addresses = NULL;
+        log_set_level((enum log_level)config.log_level);
+        log_set_lines_per_second(config.log_lines_per_second);
+    }
+    config_fini(&config);
+    return ok;
+}
+
 static int
-run(const struct config *config)
+run(const struct config *config, struct access *access,
+    struct command_line *line)
 {
     log_open((enum log_level)config->log_level);
     log_set_lines_per_second(config->log_lines_per_second);
     struct server_options options = server_options(config);
+    options.access = access;
+    options.reload = reload;
+    options.arg = line;
     struct server *server = server_new(&options);
     if (server == NULL) {
         return EXIT_FAILURE;
@@ -88,16 +184,15 @@ raise_file_limit(void)
 int
 main(int argc, char **argv)
 {
-    struct config_machine machine;
+    struct command_line line = {argc, argv};
     struct config config;
+    struct access *access = NULL;
     enum config_action action = CONFIG_RUN;
     raise_file_limit();
-    config_probe(&machine);
-    config_init(&config);
     int status = EXIT_USAGE;
-    if (config_load(&config, argc, argv, &machine, &action, stderr)) {
+    if (load(&line, &config, &access, &action, stderr)) {
         if (action == CONFIG_RUN) {
-            status = run(&config);
+            status = run(&config, access, &line);
         } else {
             config_answer(&config, action, stdout);
             status = fflush(stdout) == 0 && ferror(stdout) == 0 ? EXIT_SUCCESS

@@ -122,20 +122,38 @@ is_local(const struct broker_address *address)
     return false;
 }
 
+/* Does a client that comes over TLS have to show who it is? */
+static bool
+asks_who(const struct config *config)
+{
+    return config->password_file != NULL ||
+           config->tls_client_certificates ==
+               CONFIG_CLIENT_CERTIFICATES_REQUIRED;
+}
+
 static void
 check_listen(const struct config *config, struct config_report *report)
 {
     char text[BROKER_ADDRESS_TEXT_MAX];
 
     for (size_t i = 0; i < config->listen_count; i++) {
-        if (config->insecure_listen || is_local(&config->listen[i])) {
+        bool is_tls = config->listen[i].kind == BROKER_ADDRESS_TLS;
+
+        if (config->insecure_listen || is_local(&config->listen[i]) ||
+            (is_tls && asks_who(config))) {
             continue;
         }
+        broker_address_format(&config->listen[i], text, sizeof(text));
         config_report(at(report, config, CONFIG_KEY_listen, CONFIG_KEY_listen),
-            "listen = %s: other machines can reach this address, and this "
-            "version does not authenticate peers; if everybody who can connect "
-            "may publish and read everything, set insecure_listen = yes",
-            broker_address_format(&config->listen[i], text, sizeof(text)));
+            is_tls ? "listen = %s: other machines can reach this address, and "
+                     "nothing says who a client is; set password_file, or "
+                     "tls_client_certificates = required (or insecure_listen "
+                     "= yes, and everybody may publish and read everything)"
+                   : "listen = %s: other machines can reach this address, and "
+                     "everybody on the way can read along; use tls:// with "
+                     "password_file or client certificates (or "
+                     "insecure_listen = yes)",
+            text);
     }
 }
 
@@ -223,6 +241,19 @@ resolve_connections(struct config *config, const struct config_machine *machine,
 }
 
 static void
+resolve_unauthenticated(struct config *config, struct config_report *report)
+{
+    uint32_t half = config->max_connections / 2;
+
+    if (config->origins[CONFIG_KEY_max_unauthenticated].automatic) {
+        config->max_unauthenticated = half == 0 ? 1 : half;
+        return;
+    }
+    check_not_above(config, CONFIG_KEY_max_unauthenticated,
+        CONFIG_KEY_max_connections, report);
+}
+
+static void
 resolve_memory(struct config *config, const struct config_machine *machine)
 {
     const struct config_row *row = &config_rows[CONFIG_KEY_max_memory_bytes];
@@ -288,6 +319,7 @@ config_resolve(
 
     resolve_listen(config, machine, &report);
     resolve_connections(config, machine, &report);
+    resolve_unauthenticated(config, &report);
     resolve_memory(config, machine);
     resolve_threads(config, machine);
 

@@ -19,6 +19,15 @@ run_bytes_max(const struct core_options *options)
     return quarter < RUN_BYTES_MAX ? (uint32_t)quarter : RUN_BYTES_MAX;
 }
 
+static void
+take_options(struct core *core)
+{
+    const struct core_options *options = &core->options;
+    core->meters_publishes = options->max_user_messages_per_s > 0 ||
+                             options->max_user_bytes_per_s > 0;
+    core->run_bytes_max = run_bytes_max(options);
+}
+
 static bool
 init_parts(struct core *core)
 {
@@ -58,13 +67,11 @@ core_new(const struct core_options *options, const struct core_hooks *hooks,
     core->limits = (struct broker_limits){options->max_body_bytes,
         options->max_topic_bytes, options->max_topic_levels};
     core->now_ms = core->started_ms = now_ms;
-    core->run_bytes_max = run_bytes_max(options);
+    take_options(core);
     TAILQ_INIT(&core->sessions);
     LIST_INIT(&core->slow);
     TAILQ_INIT(&core->working);
     TAILQ_INIT(&core->waiting);
-    core->meters_publishes = options->max_user_messages_per_s > 0 ||
-                             options->max_user_bytes_per_s > 0;
     uint8_t seed[sizeof core->seed];
     hooks->random(hooks->arg, seed, sizeof seed);
     memcpy(&core->seed, seed, sizeof seed);
@@ -171,6 +178,32 @@ core_due(const struct core *core)
     }
     const struct deadline *first = deadline_first(&core->deadlines);
     return first == NULL ? UINT64_MAX : first->due_ms;
+}
+
+void
+core_set_options(struct core *core, const struct core_options *options)
+{
+    struct core_options before = core->options;
+    core->options = *options;
+    core->options.max_body_bytes = before.max_body_bytes;
+    core->options.max_topic_bytes = before.max_topic_bytes;
+    core->options.max_topic_levels = before.max_topic_levels;
+    core->options.max_memory_bytes = before.max_memory_bytes;
+    core->options.name = before.name;
+    core->options.worker = before.worker;
+    core->options.workers = before.workers;
+    core->options.shared_bytes = before.shared_bytes;
+    core->options.boot = before.boot;
+    core->identities.gone_max = options->max_sessions;
+    core->identities.memory_ms = options->session_memory_ms;
+    core->retained.max_topics = options->max_retained_topics;
+    core->retained.max_bytes = options->max_retained_bytes;
+    take_options(core);
+    struct session *session;
+    TAILQ_FOREACH(session, &core->sessions, all)
+    {
+        session_schedule(session);
+    }
 }
 
 void

@@ -119,6 +119,11 @@ uint64_t core_tick(struct core *core);
 /* When to call it: what it would return now. */
 uint64_t core_due(const struct core *core);
 
+/* Other limits and times from now on. What clients were told in WELCOME, what is
+ * in use and what is about memory stays: sizes of bodies and topics,
+ * max_memory_bytes, the name, the workers. */
+void core_set_options(struct core *core, const struct core_options *options);
+
 /* Say goodbye to every session, after what is queued for it. Sessions that open
  * later are turned away. */
 void core_shut_down(struct core *core, uint32_t retry_after_ms);

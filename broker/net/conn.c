@@ -3,6 +3,7 @@
  * One connection; see conn.h. */
 #include "conn.h"
 
+#include "gate.h"
 #include "log.h"
 #include "server_internal.h"
 
@@ -56,6 +57,7 @@ struct conn {
     struct event *linger;       /* in CONN_SHUT */
     evutil_socket_t fd;
     const char *reason; /* why it ended, for the log */
+    struct gate_pass pass;
     enum conn_state state;
     bool is_ready, is_starved;
     bool reading; /* `readable` is added */
@@ -156,6 +158,7 @@ conn_free(struct conn *conn)
     }
     TAILQ_REMOVE(&worker->conns, conn, all);
     worker->conn_count--;
+    gate_forget(conn);
     server_conn_ended(worker->server, worker);
     log_close(conn);
     session_free(conn->session);
@@ -210,6 +213,61 @@ conn_shut_down(struct conn *conn)
     if (conn->linger == NULL || event_add(conn->linger, &linger) != 0 ||
         !set_reading(conn)) {
         conn_end(conn, "closed by the broker");
+    }
+}
+
+/* ---- looking in ---------------------------------------------------------- */
+
+struct gate_pass *
+conn_pass(struct conn *conn)
+{
+    return &conn->pass;
+}
+
+struct session *
+conn_session(struct conn *conn)
+{
+    return conn->session;
+}
+
+struct worker *
+conn_worker(const struct conn *conn)
+{
+    return conn->worker;
+}
+
+evutil_socket_t
+conn_fd(const struct conn *conn)
+{
+    return conn->fd;
+}
+
+bool
+conn_is_tls(const struct conn *conn)
+{
+    (void)conn;
+    return false;
+}
+
+bool
+conn_certificate(
+    const struct conn *conn, const char **common_name, const char **subject)
+{
+    (void)conn;
+    (void)common_name;
+    (void)subject;
+    return false;
+}
+
+void
+conn_review_all(struct worker *worker)
+{
+    struct conn *conn;
+    TAILQ_FOREACH(conn, &worker->conns, all)
+    {
+        if (conn->state == CONN_OPEN) {
+            gate_review(conn);
+        }
     }
 }
 

@@ -30,6 +30,8 @@
 #include <event2/util.h>
 
 struct conn;
+struct gate_pass;
+struct session;
 struct worker;
 TAILQ_HEAD(conn_list, conn);
 
@@ -38,6 +40,20 @@ TAILQ_HEAD(conn_list, conn);
  * with TOO_MANY_CONNECTIONS. */
 bool conn_open(struct worker *worker, evutil_socket_t fd, uint64_t id,
     const char *peer, bool reject);
+
+/* What the gate needs to know of a connection. */
+struct gate_pass *conn_pass(struct conn *conn);
+struct session *conn_session(struct conn *conn);
+struct worker *conn_worker(const struct conn *conn);
+evutil_socket_t conn_fd(const struct conn *conn);
+bool conn_is_tls(const struct conn *conn);
+/* The verified certificate of the client: common name and subject (RFC 2253),
+ * as long as the connection. False: it showed none. */
+bool conn_certificate(
+    const struct conn *conn, const char **common_name, const char **subject);
+
+/* Users or rules have changed: look at every connection of the worker anew. */
+void conn_review_all(struct worker *worker);
 
 /* The session of this connection has output: hook of the core. */
 void conn_output_ready(void *owner);

@@ -4,6 +4,7 @@
 #include "mailbox.h"
 
 #include "mail.h"
+#include "verifier.h"
 
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -67,6 +68,16 @@ mailbox_put_arrival(struct mailbox *mailbox, struct arrival *arrival)
 }
 
 void
+mailbox_put_verification(
+    struct mailbox *mailbox, struct verification *verification)
+{
+    pthread_mutex_lock(&mailbox->mutex);
+    verification->next = mailbox->verifications;
+    mailbox->verifications = verification;
+    unlock_and_wake(mailbox);
+}
+
+void
 mailbox_order(struct mailbox *mailbox, unsigned orders)
 {
     pthread_mutex_lock(&mailbox->mutex);
@@ -82,9 +93,11 @@ mailbox_take(struct mailbox *mailbox)
     pthread_mutex_lock(&mailbox->mutex);
     struct mail mail = {.bags = mailbox->bags,
         .arrivals = mailbox->arrivals,
+        .verifications = mailbox->verifications,
         .orders = mailbox->orders};
     mailbox->bags = mailbox->last_bag = NULL;
     mailbox->arrivals = mailbox->last_arrival = NULL;
+    mailbox->verifications = NULL;
     mailbox->orders = 0;
     mailbox->woken = false;
     pthread_mutex_unlock(&mailbox->mutex);

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 struct mailbag;
+struct verification;
 
 /* A connection that was accepted for this worker. */
 struct arrival {
@@ -31,14 +32,16 @@ struct mailbox {
     int wake; /* eventfd(2) */
     struct mailbag *bags, *last_bag;
     struct arrival *arrivals, *last_arrival;
-    unsigned orders;    /* bits, of the owner's choosing */
-    _Atomic bool woken; /* since it was emptied last */
+    struct verification *verifications; /* in no order */
+    unsigned orders;                    /* bits, of the owner's choosing */
+    _Atomic bool woken;                 /* since it was emptied last */
 };
 
 /* What was in it; the caller owns it all. */
 struct mail {
     struct mailbag *bags;
     struct arrival *arrivals;
+    struct verification *verifications;
     unsigned orders;
 };
 
@@ -49,6 +52,8 @@ void mailbox_fini(struct mailbox *mailbox);
 /* Any thread. The mailbox owns what is put into it. */
 void mailbox_put_bags(struct mailbox *mailbox, struct mailbag *bags);
 void mailbox_put_arrival(struct mailbox *mailbox, struct arrival *arrival);
+void mailbox_put_verification(
+    struct mailbox *mailbox, struct verification *verification);
 void mailbox_order(struct mailbox *mailbox, unsigned orders);
 
 /* The owner: is there something? */

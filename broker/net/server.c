@@ -82,14 +82,58 @@ server_turn_ended(struct server *server, struct worker *worker)
     }
 }
 
+/* ---- reloading ----------------------------------------------------------- */
+
+void
+server_take_over(struct server *server, struct worker *worker)
+{
+    pthread_mutex_lock(&server->fresh.mutex);
+    struct core_options core = server->fresh.core;
+    pthread_mutex_unlock(&server->fresh.mutex);
+    core_set_options(worker->core, &core);
+    conn_review_all(worker);
+}
+
+/* All that can fail is done before anything changes. */
+static void
+reload(struct server *server)
+{
+    struct server_options fresh = {.arg = NULL};
+    if (server->stopping || server->options.reload == NULL ||
+        !server->options.reload(server->options.arg, &fresh)) {
+        log_event(LOG_LEVEL_WARNING, "reload-failed",
+            "hint=\"everything is as before; see the lines above\"");
+        return;
+    }
+    struct server_options *options = &server->options;
+    pthread_mutex_lock(&server->fresh.mutex);
+    server->fresh.core = fresh.core;
+    pthread_mutex_unlock(&server->fresh.mutex);
+    gate_set_access(server->gate, fresh.access);
+    options->max_connections = fresh.max_connections;
+    options->max_unauthenticated = fresh.max_unauthenticated;
+    options->accept_retry_ms = fresh.accept_retry_ms;
+    options->drain_timeout_ms = fresh.drain_timeout_ms;
+    order_others(server, WORKER_RELOAD);
+    worker_now(&server->workers[0]);
+    server_take_over(server, &server->workers[0]);
+    log_event(LOG_LEVEL_INFO, "reloaded", "connections=%llu",
+        (unsigned long long)atomic_load(&server->conn_count));
+}
+
 static void
 signal_cb(evutil_socket_t number, short what, void *arg)
 {
     (void)what;
     struct server *server = arg;
     if (number == SIGHUP) {
-        log_event(LOG_LEVEL_WARNING, "reload-ignored",
-            "hint=\"this version reads its configuration at start only\"");
+        reload(server);
+        return;
+    }
+    if (number == SIGUSR1) {
+        if (server->options.reopen_log != NULL) {
+            server->options.reopen_log(server->options.arg);
+        }
         return;
     }
     if (server->stopping) {
@@ -295,19 +339,28 @@ server_accepted(struct server *server, evutil_socket_t fd, const char *peer)
         evutil_closesocket(fd);
         return;
     }
-    bool reject = count >= limit;
+    bool reject = count >= limit || atomic_load(&server->unadmitted) >=
+                                        server->options.max_unauthenticated;
     struct worker *worker = least_loaded(server);
     uint64_t id = ++server->conn_id;
     atomic_fetch_add(&server->conn_count, 1);
+    atomic_fetch_add(&server->unadmitted, 1);
     atomic_fetch_add(&worker->load, 1);
     if (worker == &server->workers[0]) {
         worker_accept(worker, fd, id, peer, reject);
     } else if (!hand_over(worker, fd, id, peer, reject)) {
         evutil_closesocket(fd);
+        server_conn_admitted(server);
         server_conn_ended(server, worker);
         log_event(LOG_LEVEL_ERROR, "conn-refused",
             "peer=%s reason=\"out of memory\"", peer);
     }
+}
+
+void
+server_conn_admitted(struct server *server)
+{
+    atomic_fetch_sub(&server->unadmitted, 1);
 }
 
 void
@@ -325,7 +378,8 @@ server_conn_ended(struct server *server, struct worker *worker)
 static bool
 make_events(struct server *server)
 {
-    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+    static const int numbers[SERVER_SIGNALS] = {
+        SIGTERM, SIGINT, SIGHUP, SIGUSR1};
     struct event_base *base = server->workers[0].base;
     server->drain_end = evtimer_new(base, drain_end_cb, server);
     bool ok = server->drain_end != NULL;
@@ -369,6 +423,7 @@ make_workers(struct server *server)
         struct core_hooks hooks = {.output_ready = conn_output_ready,
             .log = log_hook,
             .answer = answer_hook,
+            .authenticate = gate_authenticate,
             .random = random_hook,
             .post = post_hook,
             .arg = &server->workers[i]};
@@ -378,6 +433,17 @@ make_workers(struct server *server)
         }
     }
     return true;
+}
+
+static bool
+make_gate(struct server *server)
+{
+    struct gate_options options = {.access = server->options.access,
+        .clear_secrets = server->options.clear_secrets};
+    random_hook(NULL, (uint8_t *)&options.seed, sizeof options.seed);
+    server->options.access = NULL;
+    server->gate = gate_new(&options);
+    return server->gate != NULL;
 }
 
 struct server *
@@ -393,9 +459,10 @@ server_new(const struct server_options *options)
     }
     server->options = *options;
     LIST_INIT(&server->listeners);
+    pthread_mutex_init(&server->fresh.mutex, NULL);
     pthread_mutex_init(&server->parking.mutex, NULL);
     pthread_cond_init(&server->parking.changed, NULL);
-    if (!make_workers(server)) {
+    if (!make_gate(server) || !make_workers(server)) {
         server_free(server);
         return NULL;
     }
@@ -424,11 +491,11 @@ event_free_if(struct event *event)
 static void
 settle(struct server *server)
 {
-    bool quiet = server->worker_count < 2;
+    bool quiet = false;
     while (!quiet) {
         quiet = true;
         for (uint32_t i = 0; i < server->worker_count; i++) {
-            if (server->workers[i].core != NULL) {
+            if (server->workers[i].core != NULL && server->worker_count > 1) {
                 core_post_mail(server->workers[i].core);
             }
         }
@@ -452,6 +519,9 @@ server_free(struct server *server)
     for (uint32_t i = 0; i < server->worker_count; i++) {
         worker_drop_conns(&server->workers[i]);
     }
+    if (server->gate != NULL) {
+        gate_stop(server->gate);
+    }
     settle(server);
     event_free_if(server->drain_end);
     for (size_t i = 0; i < sizeof server->signals / sizeof server->signals[0];
@@ -462,6 +532,8 @@ server_free(struct server *server)
         worker_fini(&server->workers[i]);
     }
     free(server->workers);
+    gate_free(server->gate);
+    pthread_mutex_destroy(&server->fresh.mutex);
     pthread_mutex_destroy(&server->parking.mutex);
     pthread_cond_destroy(&server->parking.changed);
     free(server->addresses);

@@ -12,14 +12,26 @@
 
 struct server;
 
+struct access;
+
 struct server_options {
     struct core_options core;
+    struct access *access; /* users and rules: a reference, which server_new
+                              takes over; NULL: nobody is asked who he is */
+    bool clear_secrets;    /* see gate.h */
+    /* On SIGHUP: read everything anew into `fresh`, of which `core`, `access`,
+     * `clear_secrets`, and the limits and times below are used. False after
+     * logging why not: then nothing changes. NULL: nothing can be reloaded. */
+    bool (*reload)(void *arg, struct server_options *fresh);
+    void (*reopen_log)(void *arg); /* on SIGUSR1; or NULL */
+    void *arg;
     const struct broker_address *addresses; /* used by server_new only */
     size_t address_count;
     uint32_t threads; /* at least 1, at most 64 */
     uint32_t backlog;
     uint32_t unix_mode;
     uint32_t max_connections;
+    uint32_t max_unauthenticated;
     uint32_t accept_retry_ms;
     uint32_t close_linger_ms;
     uint32_t drain_timeout_ms;

@@ -3,8 +3,10 @@
  * The event loop of one worker; see worker.h. */
 #include "worker.h"
 
+#include "gate.h"
 #include "log.h"
 #include "server_internal.h"
+#include "verifier.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -75,6 +77,7 @@ end_turn(struct worker *worker)
     bool starves = !core_read_mail(worker->core);
     core_post_mail(worker->core);
     conn_flush_ready(worker);
+    due_ms = earlier(due_ms, core_due(worker->core));
     if (!TAILQ_EMPTY(&worker->starved)) {
         conn_feed_starved(worker);
         due_ms = core_tick(worker->core);
@@ -118,6 +121,7 @@ worker_accept(
 {
     worker_now(worker);
     if (!conn_open(worker, fd, id, peer, reject)) {
+        server_conn_admitted(worker->server);
         server_conn_ended(worker->server, worker);
         log_event(LOG_LEVEL_ERROR, "conn-refused",
             "peer=%s reason=\"out of memory\"", peer);
@@ -137,6 +141,16 @@ accept_arrivals(struct worker *worker, struct arrival *arrival)
 }
 
 static void
+read_verdicts(struct verification *verification)
+{
+    while (verification != NULL) {
+        struct verification *next = verification->next;
+        gate_on_verdict(verification);
+        verification = next;
+    }
+}
+
+static void
 obey(struct worker *worker, unsigned orders)
 {
     if ((orders & WORKER_PARK) != 0) {
@@ -144,6 +158,9 @@ obey(struct worker *worker, unsigned orders)
     }
     if ((orders & WORKER_SHUT_DOWN) != 0) {
         core_shut_down(worker->core, worker->server->options.retry_after_ms);
+    }
+    if ((orders & WORKER_RELOAD) != 0) {
+        server_take_over(worker->server, worker);
     }
     if ((orders & WORKER_DROP) != 0) {
         worker->drops = true; /* at the end of the turn: one may be in use */
@@ -162,14 +179,16 @@ worker_read_mail(struct worker *worker)
     if (mail.bags != NULL) {
         core_receive_mail(worker->core, mail.bags);
     }
+    read_verdicts(mail.verifications);
     obey(worker, mail.orders);
-    return mail.bags != NULL || mail.arrivals != NULL || mail.orders != 0;
+    return mail.bags != NULL || mail.arrivals != NULL ||
+           mail.verifications != NULL || mail.orders != 0;
 }
 
 void
 worker_look_for_mail(struct worker *worker)
 {
-    if (worker->mail != NULL && mailbox_has_mail(&worker->mailbox)) {
+    if (mailbox_has_mail(&worker->mailbox)) {
         (void)worker_read_mail(worker);
     }
 }
@@ -233,7 +252,7 @@ worker_init(struct worker *worker, struct server *server, uint32_t number,
     if (worker->core != NULL && worker->base != NULL) {
         worker->tick = evtimer_new(worker->base, tick_cb, worker);
     }
-    if (worker->tick == NULL || (options->workers > 1 && !watch_mail(worker))) {
+    if (worker->tick == NULL || !watch_mail(worker)) {
         log_event(
             LOG_LEVEL_ERROR, "start-failed", "reason=\"%s\"", strerror(errno));
         return false;

@@ -31,6 +31,7 @@ enum worker_order {
     WORKER_DROP = 2,      /* drop them */
     WORKER_FINISH = 4,    /* leave the loop */
     WORKER_PARK = 8,      /* server_park, now */
+    WORKER_RELOAD = 16,   /* take over what was loaded anew */
 };
 
 struct worker {
@@ -42,8 +43,8 @@ struct worker {
     struct conn_list starved; /* wait for memory to read into */
     struct conn_list dying;   /* ended in this turn */
     struct event *tick;
-    struct event *mail; /* NULL: there is only this worker */
-    uint64_t tick_ms;   /* when `tick` is due, or UINT64_MAX */
+    struct event *mail;
+    uint64_t tick_ms; /* when `tick` is due, or UINT64_MAX */
     uint64_t conn_count;
     uint64_t unsent_bytes; /* received since `ready` was last flushed */
     uint32_t number;

@@ -290,9 +290,8 @@ static const struct error_case error_cases[] = {
     /* what concerns several keys */
     {"\nlisten = tcp://0.0.0.0:1\n",
         ":2: listen = tcp://0.0.0.0:1: other machines can reach this address,"
-        " and this version does not authenticate peers; if everybody who can"
-        " connect may publish and read everything, set insecure_listen ="
-        " yes\n"},
+        " and everybody on the way can read along; use tls:// with"
+        " password_file or client certificates (or insecure_listen = yes)\n"},
     {"heartbeat_ms = 500ms\n",
         ":1: heartbeat_min_ms = 1s: more than heartbeat_ms = 500ms\n"},
     {"heartbeat_min_ms = 20s\n",
