@@ -49,10 +49,7 @@ access_load(const struct access_sources *sources, FILE *errors)
         return NULL;
     }
     access = model_new(sources);
-    if (access != NULL) {
-        access->everything = rights_new_unlimited();
-    }
-    if (access == NULL || access->everything == NULL) {
+    if (access == NULL) {
         fprintf(errors, "users and rules: out of memory\n");
     } else if (read_files(access, sources, errors) == 0) {
         return access;

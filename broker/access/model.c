@@ -17,6 +17,11 @@ model_new(const struct access_sources *sources)
     if (access == NULL) {
         return NULL;
     }
+    access->everything = rights_new_unlimited();
+    if (access->everything == NULL) {
+        free(access);
+        return NULL;
+    }
     atomic_init(&access->references, 1);
     access->has_rules = sources->access_file != NULL;
     access->max_topic_bytes = sources->max_topic_bytes < UINT16_MAX

@@ -232,6 +232,22 @@ Test(rights, a_hidden_rule_does_not_count)
     rights_unref(rights);
 }
 
+/* Only rules for subscribing hide rules for subscribing. */
+Test(rights, rules_for_publishing_hide_nothing)
+{
+    static const char *const lines[] = {
+        "allow publish home/#",
+        "deny subscribe home/me/door",
+        "allow subscribe home/#",
+    };
+    struct rights *rights = rights_of(lines, 3);
+
+    cr_assert_eq(
+        rights_may_subscribe(rights, bytes_of("home/#"), NULL), RIGHTS_PARTLY);
+    cr_assert_not(rights_may_receive(rights, bytes_of("home/me/door")));
+    rights_unref(rights);
+}
+
 Test(rights, nothing_is_allowed_without_a_rule)
 {
     struct rights *rights = rights_new();
@@ -271,6 +287,33 @@ Test(rights, a_bad_filter_is_no_rule)
 }
 
 /* ---- references ---------------------------------------------------------- */
+
+/* Take memory that was just freed, and spoil it. */
+static void
+reuse_memory(void *taken[16])
+{
+    for (size_t i = 0; i < 16; i++) {
+        taken[i] = malloc(8 * (i + 1));
+        memset(taken[i], 0x5a, 8 * (i + 1));
+    }
+}
+
+Test(rights, only_the_last_reference_frees)
+{
+    struct rights *rights = rights_of((const char *[]){"allow all a/#"}, 1);
+
+    cr_assert_eq(rights_ref(rights), rights);
+    for (int i = 0; i < 2; i++) {
+        void *taken[16];
+
+        cr_assert(rights_may_publish(rights, bytes_of("a/b"), NULL));
+        rights_unref(rights);
+        reuse_memory(taken);
+        for (size_t t = 0; t < 16; t++) {
+            free(taken[t]);
+        }
+    }
+}
 
 static void *
 use_rights(void *argument)

@@ -10,7 +10,8 @@ import unittest
 
 import harness
 
-HASH = r"\$argon2id\$v=19\$m=65536,t=2,p=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}"
+HASH = (r"\$argon2id\$v=19\$m=65536,t=2,p=1"
+        r"\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}")
 TOKEN_HASH = r"token:[0-9a-f]{64}"
 TOKEN = r"brk_[A-Za-z0-9_-]{43}"
 

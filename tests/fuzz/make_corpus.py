@@ -100,7 +100,26 @@ def make_sessions():
           + take_all(0) + bytes([29, 1]))
 
 
+def make_access():
+    """The example of the manual page, lines that are no file yet, and pairs
+    of filters."""
+    with open(os.path.join(ROOT, "broker", "doc", "brokerd.access.5"),
+              encoding="utf-8") as file:
+        page = file.read()
+    example = page.split(".SH EXAMPLE")[1].split(".RS\n")[1].split(".RE")[0]
+    write("fuzz_access", "example", example.replace("\\", "").encode())
+    write("fuzz_access", "passwords",
+          b"palice:$argon2id$v=19$m=65536,t=2,p=1$" + b"A" * 22 + b"$"
+          + b"A" * 43 + b"\nalice:token:" + b"0" * 64 + b"\n")
+    for number, (a, b) in enumerate([
+            ("a/#", "a/+"), ("#", "$x/#"), ("+/#", "#"), ("/+/#", "/#"),
+            ("+", "/#"), ("a/+/c", "+/b/#")]):
+        write("fuzz_access", "filters-%d" % number,
+              ("f%s\n%s" % (a, b)).encode())
+
+
 make_frames()
+make_access()
 make_sessions()
 make_topics()
 make_addresses()
