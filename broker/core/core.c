@@ -67,6 +67,7 @@ core_new(const struct core_options *options, const struct core_hooks *hooks,
     core->limits = (struct broker_limits){options->max_body_bytes,
         options->max_topic_bytes, options->max_topic_levels};
     core->now_ms = core->started_ms = now_ms;
+    core->polled_ms = UINT64_MAX;
     take_options(core);
     TAILQ_INIT(&core->sessions);
     LIST_INIT(&core->slow);
@@ -122,6 +123,12 @@ core_set_now(struct core *core, uint64_t now_ms)
     }
 }
 
+void
+core_set_polled(struct core *core, uint64_t polled_ms)
+{
+    core->polled_ms = polled_ms;
+}
+
 /* Once when it happens, and again only after it was well over. */
 static void
 log_memory(struct core *core)
@@ -137,23 +144,38 @@ log_memory(struct core *core)
     }
 }
 
+/* What the session keeps of memory: queued, or as a large frame that is not
+ * complete. */
+static uint64_t
+kept_bytes(const struct session *session)
+{
+    uint64_t queued = session->output.pinned_bytes;
+    uint64_t coming = intake_large_bytes(&session->intake);
+    return queued > coming ? queued : coming;
+}
+
 bool
 core_shed(struct core *core)
 {
     struct session *worst = NULL;
+    uint64_t most = 0;
     struct session *session;
     TAILQ_FOREACH(session, &core->sessions, all)
     {
-        if (session->output.pinned_bytes > 0 &&
-            (worst == NULL ||
-                session->output.pinned_bytes > worst->output.pinned_bytes)) {
+        uint64_t bytes = kept_bytes(session);
+        if (bytes > most) {
             worst = session;
+            most = bytes;
         }
     }
     if (worst == NULL) {
         return false;
     }
-    output_shed(&worst->output);
+    if (worst->output.pinned_bytes < most) {
+        session_shed_input(worst);
+    } else {
+        output_shed(&worst->output);
+    }
     return true;
 }
 
@@ -164,7 +186,7 @@ core_tick(struct core *core)
     hold_next_turn(core);
     struct deadline *first;
     while ((first = deadline_first(&core->deadlines)) != NULL &&
-           first->due_ms <= core->now_ms) {
+           first->due_ms <= core_judged_ms(core)) {
         session_on_deadline(table_entry(first, struct session, deadline));
     }
     return core_due(core);

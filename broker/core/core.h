@@ -113,14 +113,19 @@ void core_free(struct core *core);
  * anything that happened since. */
 void core_set_now(struct core *core, uint64_t now_ms);
 
+/* Until when everything that peers did has been handed in; deadlines are judged
+ * as of then, because what came later may be waiting to be read, and what is to
+ * be sent has not been tried. Without it: as of now. */
+void core_set_polled(struct core *core, uint64_t polled_ms);
+
 /* Do what is due, and go on with what a turn before left; returns when to call
  * again, or UINT64_MAX. */
 uint64_t core_tick(struct core *core);
 /* When to call it: what it would return now. */
 uint64_t core_due(const struct core *core);
 
-/* Other limits and times from now on. What clients were told in WELCOME, what is
- * in use and what is about memory stays: sizes of bodies and topics,
+/* Other limits and times from now on. What clients were told in WELCOME, what
+ * is in use and what is about memory stays: sizes of bodies and topics,
  * max_memory_bytes, the name, the workers. */
 void core_set_options(struct core *core, const struct core_options *options);
 

@@ -115,6 +115,24 @@ refuse_header(
     session_refuse(session, &refusal);
 }
 
+void
+session_shed_input(struct session *session)
+{
+    struct intake *intake = &session->intake;
+    struct broker_header header;
+    broker_header_decode(intake_data(intake), &header);
+    session->skip_bytes = intake->needed - (uint32_t)intake_len(intake);
+    intake_fini(intake);
+    if (header.type == BROKER_FRAME_PUBLISH) {
+        session_refuse_publish(session, header.id, BROKER_E_MEMORY, NULL);
+    } else {
+        struct refusal refusal = {.code = BROKER_E_MEMORY,
+            .id = header.id,
+            .frame_type = header.type};
+        session_refuse(session, &refusal);
+    }
+}
+
 static bool
 is_deaf(const struct session *session)
 {

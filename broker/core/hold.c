@@ -133,8 +133,8 @@ memory_shortage(const struct block_pool *pool)
 
 /* The shorter memory is, the fewer bytes at a time and the longer the pause
  * after them: gently as long as only queues are full, which stop growing on
- * their own at 7/8 of the limit, and hard where the reserve is used up. It never becomes nothing: what makes room may be among what
- * publishers send. */
+ * their own at 7/8 of the limit, and hard where the reserve is used up. It
+ * never becomes nothing: what makes room may be among what publishers send. */
 static uint64_t
 memory_wait(struct session *session, uint64_t bytes)
 {
@@ -333,7 +333,7 @@ void
 hold_on_deadline(struct session *session)
 {
     struct hold *hold = &session->hold;
-    uint64_t now_ms = session->core->now_ms;
+    uint64_t now_ms = core_judged_ms(session->core);
     if (hold->is_full &&
         now_ms >=
             session->progress_ms + session->core->options.block_timeout_ms) {

@@ -72,6 +72,14 @@ is_large(const struct intake *intake)
     return intake->needed > SHARED_FRAME_MAX;
 }
 
+uint64_t
+intake_large_bytes(const struct intake *intake)
+{
+    bool is_large_and_cut = intake->block != NULL && is_large(intake) &&
+                            intake_len(intake) < intake->needed;
+    return is_large_and_cut ? intake->block->capacity : 0;
+}
+
 /* Can reading go on behind what is there? */
 static bool
 can_continue(const struct intake *intake)

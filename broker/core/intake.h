@@ -60,6 +60,9 @@ intake_len(const struct intake *intake)
     return intake->end - intake->start;
 }
 
+/* What a large frame that is not complete keeps; 0: there is none. */
+uint64_t intake_large_bytes(const struct intake *intake);
+
 /* The first `len` bytes were used; the next frame takes `needed` bytes, or 0 if
  * nothing is left. */
 void intake_consume(struct intake *intake, size_t len, size_t needed);

@@ -113,6 +113,7 @@ struct core {
     struct core_hooks hooks;
     struct broker_limits limits;
     uint64_t now_ms, started_ms;
+    uint64_t polled_ms; /* what happened before was handed in */
     struct block_pool pool;
     struct intake_shared intake;
     struct index index;
@@ -159,6 +160,16 @@ void session_set_state(struct session *session, enum session_state state);
 
 /* The session with this id, or NULL. (core.c; with several workers only) */
 struct session *core_find_session(const struct core *core, uint64_t id);
+
+/* The time that deadlines are judged by. */
+static inline uint64_t
+core_judged_ms(const struct core *core)
+{
+    return core->polled_ms < core->now_ms ? core->polled_ms : core->now_ms;
+}
+
+/* The large frame that is coming in cannot be kept: skip it. */
+void session_shed_input(struct session *session);
 
 /* Is there input that goes on being processed in the next turn? */
 static inline bool

@@ -133,7 +133,7 @@ send_ping(struct session *session)
 static void
 open_deadline(struct session *session)
 {
-    uint64_t now_ms = session->core->now_ms;
+    uint64_t now_ms = core_judged_ms(session->core);
     if (now_ms >= session_write_deadline(session)) {
         session_log(session, CORE_EVENT_CLOSING, BROKER_E_WRITE_TIMEOUT, NULL);
         session_abort(session);
@@ -164,7 +164,7 @@ open_deadline(struct session *session)
 void
 session_on_deadline(struct session *session)
 {
-    uint64_t now_ms = session->core->now_ms;
+    uint64_t now_ms = core_judged_ms(session->core);
     if (now_ms >= hold_deadline(session)) {
         hold_on_deadline(session);
     }

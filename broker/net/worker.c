@@ -32,6 +32,10 @@ worker_now(struct worker *worker)
 {
     uint64_t ms = clock_ms();
     core_set_now(worker->core, ms);
+    if (worker->polled_ms == 0) {
+        worker->polled_ms = ms;
+        core_set_polled(worker->core, ms);
+    }
     return ms;
 }
 
@@ -41,6 +45,7 @@ tick_cb(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     struct worker *worker = arg;
+    worker_now(worker);
     worker->tick_ms = UINT64_MAX; /* the end of the turn does the work */
 }
 
@@ -104,6 +109,7 @@ worker_run(struct worker *worker)
         if (!TAILQ_EMPTY(&worker->ready)) {
             flags |= EVLOOP_NONBLOCK; /* there is more to send right now */
         }
+        worker->polled_ms = 0;
         if (event_base_loop(worker->base, flags) < 0) {
             log_event(LOG_LEVEL_ERROR, "loop-failed", "reason=\"%s\"",
                 strerror(errno));

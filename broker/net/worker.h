@@ -44,7 +44,8 @@ struct worker {
     struct conn_list dying;   /* ended in this turn */
     struct event *tick;
     struct event *mail;
-    uint64_t tick_ms; /* when `tick` is due, or UINT64_MAX */
+    uint64_t tick_ms;   /* when `tick` is due, or UINT64_MAX */
+    uint64_t polled_ms; /* when the first callback of the turn ran; or 0 */
     uint64_t conn_count;
     uint64_t unsent_bytes; /* received since `ready` was last flushed */
     uint32_t number;
