@@ -245,16 +245,18 @@ Test(access_errors, limits_hold_with_the_longest_name)
         .max_topic_bytes = 66,
         .max_topic_levels = 3};
     struct access *access;
+    FILE *nowhere = fopen("/dev/null", "w");
 
     folder_write(folder.access_file, "allow * all a/%u\n", 0644);
     access = access_load(&sources, stderr);
     cr_assert_not_null(access);
     access_unref(access);
     sources.max_topic_bytes = 65;
-    cr_assert_null(access_load(&sources, fopen("/dev/null", "w")));
+    cr_assert_null(access_load(&sources, nowhere));
     sources.max_topic_bytes = 66;
     sources.max_topic_levels = 1;
-    cr_assert_null(access_load(&sources, fopen("/dev/null", "w")));
+    cr_assert_null(access_load(&sources, nowhere));
+    fclose(nowhere);
     folder_free(&folder);
 }
 
