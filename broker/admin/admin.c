@@ -177,6 +177,8 @@ policy_name(enum broker_overflow overflow)
     switch (overflow) {
     case BROKER_OVERFLOW_DROP_NEWEST:
         return "drop-newest";
+    case BROKER_OVERFLOW_CONFLATE:
+        return "conflate";
     case BROKER_OVERFLOW_DISCONNECT:
         return "disconnect";
     default:
@@ -200,6 +202,7 @@ dropped_by_reason(const struct books *books)
 {
     static const char *const names[DROP_REASONS] = {
         [DROP_OVERFLOW] = "overflow",
+        [DROP_CONFLATED] = "conflated",
         [DROP_TOO_LARGE] = "too_large",
         [DROP_MEMORY] = "memory",
         [DROP_CLOSED] = "closed"};

@@ -10,6 +10,7 @@
 /* Why a matched message was not delivered. */
 enum drop_reason {
     DROP_OVERFLOW,  /* the connection's output budget */
+    DROP_CONFLATED, /* the same, and a newer one of the topic was queued */
     DROP_TOO_LARGE, /* larger than the connection's max_body_bytes */
     DROP_MEMORY,    /* no memory to queue it */
     DROP_CLOSED,    /* still queued when connection or subscription ended */

@@ -61,19 +61,22 @@ find(const struct context_table *table, struct subscription **subscriptions,
 
 /* Disconnecting loses nothing silently and keeps what was queued; blocking
  * publishers loses nothing as long as they can be made to wait; refusing the
- * newest keeps what is queued too; dropping the oldest keeps least. */
+ * newest keeps what is queued too; dropping the oldest keeps less, and
+ * conflating least. */
 static int
 preserves(enum broker_overflow overflow)
 {
     switch (overflow) {
     case BROKER_OVERFLOW_DISCONNECT:
-        return 3;
+        return 4;
     case BROKER_OVERFLOW_BLOCK:
-        return 2;
+        return 3;
     case BROKER_OVERFLOW_DROP_NEWEST:
-        return 1;
-    default:
+        return 2;
+    case BROKER_OVERFLOW_CONFLATE:
         return 0;
+    default:
+        return 1;
     }
 }
 
@@ -101,7 +104,9 @@ fill(struct context *context, struct context_table *table, uint32_t count,
     context->references = 1;
     context->count = count;
     context->retained = retained;
-    context->trailing.is_trailing = true;
+    for (int kind = 0; kind < GAP_KINDS; kind++) {
+        context->gaps[kind].kind = (enum gap_kind)kind;
+    }
     encode_frame(context);
 }
 
@@ -133,7 +138,7 @@ make(struct context_table *table, struct subscription **subscriptions,
     }
     context->members = (struct context_member *)(context + 1);
     context->frame = (uint8_t *)(context->members + count);
-    context->overflow = BROKER_OVERFLOW_DROP_OLDEST;
+    context->overflow = BROKER_OVERFLOW_CONFLATE; /* until another wins */
     for (uint32_t i = 0; i < count; i++) {
         context->members[i] = subscriptions[i]->self;
         if (preserves(subscriptions[i]->own.overflow) >
@@ -170,7 +175,9 @@ context_unref(struct context *context)
     if (context == NULL || --context->references > 0) {
         return;
     }
-    assert(context->leading.messages == 0 && context->trailing.messages == 0);
+    for (int kind = 0; kind < GAP_KINDS; kind++) {
+        assert(context->gaps[kind].messages == 0);
+    }
     if (context->link.tag != 0) {
         table_remove(&context->table->contexts, &context->link);
     }
@@ -187,6 +194,20 @@ context_has(
         }
     }
     return false;
+}
+
+/* The members of both are in the order of their ids. */
+bool
+context_covers(const struct context *context, const struct context *other)
+{
+    if (context == other) {
+        return true;
+    }
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < context->count && found < other->count; i++) {
+        found += context->members[i].serial == other->members[found].serial;
+    }
+    return found == other->count;
 }
 
 struct context *

@@ -22,6 +22,13 @@
 
 struct subscription;
 
+enum gap_kind {
+    GAP_LEADING,
+    GAP_CONFLATED,
+    GAP_TRAILING,
+    GAP_KINDS,
+};
+
 /* Messages of a set that are missing and were not reported yet. Part of the
  * set's context; in a list it holds a reference to that. */
 struct gap {
@@ -29,7 +36,7 @@ struct gap {
     uint64_t messages; /* 0: nothing pending */
     uint64_t bytes;
     enum broker_gap_reason reason;
-    bool is_trailing; /* or leading */
+    enum gap_kind kind;
 };
 TAILQ_HEAD(gap_list, gap);
 
@@ -42,8 +49,10 @@ struct context_member {
 };
 
 struct context {
-    struct gap leading;     /* missing before everything queued */
-    struct gap trailing;    /* missing after everything queued */
+    /* Leading: missing before everything queued; conflated: the same, because
+     * a newer one of the topic is queued; trailing: missing after everything
+     * queued. */
+    struct gap gaps[GAP_KINDS];
     struct context *forgot; /* scratch of output_forget: this set without */
     uint64_t forgot_serial; /* the subscription of this serial */
     struct context_table *table;
@@ -63,9 +72,9 @@ struct context {
 static inline struct context *
 gap_context(const struct gap *gap)
 {
-    size_t offset = gap->is_trailing ? offsetof(struct context, trailing)
-                                     : offsetof(struct context, leading);
-    return (struct context *)(uintptr_t)((const char *)gap - offset);
+    size_t offset = offsetof(struct context, gaps);
+    const struct gap *gaps = gap - gap->kind;
+    return (struct context *)(uintptr_t)((const char *)gaps - offset);
 }
 
 struct context_table {
@@ -98,6 +107,9 @@ void context_unref(struct context *context);
 
 bool context_has(
     const struct context *context, const struct subscription *subscription);
+
+/* Does the one set have all subscriptions of the other? */
+bool context_covers(const struct context *context, const struct context *other);
 
 /* The same set without one of its subscriptions, with a reference; NULL if that
  * leaves nothing, or memory is out. */

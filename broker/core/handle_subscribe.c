@@ -51,6 +51,7 @@ policy_is_available(enum broker_overflow overflow)
     return overflow == BROKER_OVERFLOW_DEFAULT ||
            overflow == BROKER_OVERFLOW_DROP_OLDEST ||
            overflow == BROKER_OVERFLOW_DROP_NEWEST ||
+           overflow == BROKER_OVERFLOW_CONFLATE ||
            overflow == BROKER_OVERFLOW_DISCONNECT ||
            overflow == BROKER_OVERFLOW_BLOCK;
 }

@@ -4,6 +4,7 @@
  * What is sent when stands in output_send.c. */
 #include "output.h"
 
+#include "conflate.h"
 #include "output_ring.h"
 #include "subscription.h"
 #include "wire.h"
@@ -53,7 +54,7 @@ static void
 add_trailing(struct output *output, struct context *context,
     const struct output_run *run, enum broker_gap_reason reason)
 {
-    struct gap *gap = &context->trailing;
+    struct gap *gap = &context->gaps[GAP_TRAILING];
     if (gap->messages > 0 && gap->reason != reason) {
         /* Without memory for another record they share one reason. */
         (void)gap_settle(output, gap);
@@ -64,10 +65,9 @@ add_trailing(struct output *output, struct context *context,
 /* ---- dropping ------------------------------------------------------------ */
 
 static bool
-is_droppable(const struct segment *segment)
+is_message_of(const struct segment *segment, enum broker_overflow policy)
 {
-    return !segment_is_gap(segment) &&
-           segment->context->overflow == BROKER_OVERFLOW_DROP_OLDEST;
+    return !segment_is_gap(segment) && segment->context->overflow == policy;
 }
 
 /* Drop frames off the front of the first segment until `needed` bytes are gone
@@ -89,8 +89,8 @@ drop_front_frames(struct output *output, uint64_t needed)
     output->messages -= messages;
     output->dropped += messages;
     context_enter_dropped(segment->context, messages, DROP_OVERFLOW);
-    gap_add(&output->leading, &segment->context->leading, messages, bytes,
-        BROKER_GAP_OVERFLOW);
+    gap_add(&output->leading, &segment->context->gaps[GAP_LEADING], messages,
+        bytes, BROKER_GAP_OVERFLOW);
 }
 
 static void
@@ -104,7 +104,7 @@ drop_first(struct output *output, uint64_t needed)
     struct context *context = segment->context;
     output->dropped += segment->messages;
     context_enter_dropped(context, segment->messages, DROP_OVERFLOW);
-    gap_add(&output->leading, &context->leading, segment->messages,
+    gap_add(&output->leading, &context->gaps[GAP_LEADING], segment->messages,
         segment->bytes, BROKER_GAP_OVERFLOW);
     output_pop(output);
     context_unref(context);
@@ -134,27 +134,62 @@ drop_in_place(struct output *output, uint32_t i)
     }
 }
 
-/* Drop the oldest that may be dropped until `bytes` more fit. */
+/* Drop the oldest messages of this policy until `bytes` more fit into the
+ * limit. Those before *place are known to be of others. */
 static bool
-make_room(struct output *output, uint64_t bytes)
+drop_oldest(struct output *output, enum broker_overflow policy, uint32_t *place,
+    uint64_t bytes, uint64_t limit)
 {
-    uint64_t limit = output_limit(output);
     while (output->bytes + bytes > limit) {
-        while (output->kept < output->count &&
-               !is_droppable(output_at(output, output->kept))) {
-            output->kept++;
+        while (*place < output->count &&
+               !is_message_of(output_at(output, *place), policy)) {
+            (*place)++;
         }
-        if (output->kept == output->count) {
+        if (*place == output->count) {
             output_remove_holes(output);
             return output->bytes + bytes <= limit;
         }
-        if (output->kept == 0) {
+        uint64_t before = output->bytes;
+        if (*place == 0) {
             drop_first(output, output->bytes + bytes - limit);
         } else {
-            drop_in_place(output, output->kept++);
+            drop_in_place(output, (*place)++);
         }
+        uint64_t dropped = before - output->bytes;
+        output->conflated_bytes -= dropped < output->conflated_bytes
+                                       ? dropped
+                                       : output->conflated_bytes;
     }
     return true;
+}
+
+static bool
+make_room_by_conflating(struct output *output, uint64_t bytes, uint64_t limit)
+{
+    if (conflate_is_due(output)) {
+        conflate(output);
+    }
+    return output->bytes + bytes <= limit;
+}
+
+/* Let `bytes` more fit, if the policy is to drop others for it. What was
+ * conflated is the newest of its topic, and goes last. */
+static bool
+make_room(struct output *output, enum broker_overflow policy, uint64_t bytes)
+{
+    uint64_t limit = output_limit(output);
+    bool conflates = policy == BROKER_OVERFLOW_CONFLATE;
+    if (!conflates && policy != BROKER_OVERFLOW_DROP_OLDEST) {
+        return false;
+    }
+    if (conflates && make_room_by_conflating(output, bytes, limit)) {
+        return true;
+    }
+    return drop_oldest(output, BROKER_OVERFLOW_DROP_OLDEST, &output->kept,
+               bytes, limit) ||
+           (!conflates && make_room_by_conflating(output, bytes, limit)) ||
+           drop_oldest(output, BROKER_OVERFLOW_CONFLATE, &output->unconflated,
+               bytes, limit);
 }
 
 /* ---- queueing ------------------------------------------------------------ */
@@ -224,8 +259,8 @@ output_append(struct output *output, struct context *context,
     const struct output_run *run)
 {
     if (!output_fits(output, run->bytes) &&
-        (context->overflow != BROKER_OVERFLOW_DROP_OLDEST ||
-            !make_room(output, run->bytes + sizeof(struct segment)))) {
+        !make_room(
+            output, context->overflow, run->bytes + sizeof(struct segment))) {
         return overflow(output, context, run);
     }
     if (!TAILQ_EMPTY(&output->trailing) || !extend_last(output, context, run)) {
@@ -290,9 +325,8 @@ forget_gap(struct gap_list *list, struct gap *gap,
 {
     struct context *without = context_without(gap_context(gap), subscription);
     if (without != NULL) {
-        struct gap *other =
-            gap->is_trailing ? &without->trailing : &without->leading;
-        gap_add(list, other, gap->messages, gap->bytes, gap->reason);
+        gap_add(list, &without->gaps[gap->kind], gap->messages, gap->bytes,
+            gap->reason);
         context_unref(without);
     } else if (gap_context(gap)->count > 1) {
         return; /* no memory: shrink_contexts */
@@ -408,7 +442,7 @@ output_forget(struct output *output, struct subscription *subscription)
         context_unref(segment->context);
     }
     output->count = kept;
-    output->kept = output->settled = 0;
+    output_forget_places(output);
     output_count_pinned(output);
     shrink_contexts(output, subscription);
 }
@@ -444,8 +478,8 @@ output_shed(struct output *output)
             context_enter_dropped(context, segment->messages, DROP_MEMORY);
         }
         if (segment->messages > 0) {
-            gap_add(&output->leading, &context->leading, segment->messages,
-                segment->bytes, BROKER_GAP_MEMORY);
+            gap_add(&output->leading, &context->gaps[GAP_LEADING],
+                segment->messages, segment->bytes, BROKER_GAP_MEMORY);
         }
         output_pop(output);
         context_unref(context);

@@ -17,7 +17,9 @@
  *   which is reported before everything that is still queued; a message that
  *   must be dropped behind one that may not be leaves a gap in its own place;
  * - refusing the newest counts it in the `trailing` gap, which becomes a
- *   segment of its own as soon as something is queued behind it.
+ *   segment of its own as soon as something is queued behind it;
+ * - conflating counts what it drops in the `conflated` gap, which is reported
+ *   beside the leading one (conflate.h).
  *
  * A segment keeps its whole block alive. When that becomes wasteful, because a
  * slow connection holds small slices of many blocks, they are copied together
@@ -51,10 +53,11 @@ struct output {
     struct block_pool *pool;
     struct segment *ring;
     uint32_t head, count, capacity; /* capacity is a power of two or 0 */
-    uint32_t kept;    /* leading segments known not to be droppable */
-    uint32_t settled; /* leading segments that need no compacting */
-    uint32_t holes;   /* gaps in the ring with 0 messages */
-    uint64_t bytes;   /* queued in the data lane, with what a segment costs */
+    uint32_t kept;        /* leading segments known not to be of drop-oldest */
+    uint32_t unconflated; /* leading segments known not to be of conflate */
+    uint32_t settled;     /* leading segments that need no compacting */
+    uint32_t holes;       /* gaps in the ring with 0 messages */
+    uint64_t bytes; /* queued in the data lane, with what a segment costs */
     uint64_t messages;
     uint64_t pinned_bytes; /* capacity of the blocks that segments keep */
     const struct block *last_block; /* of the last message, if known */
@@ -62,7 +65,11 @@ struct output {
     uint64_t delivered; /* messages, each once however many matched */
     uint64_t refused;   /* of those dropped: never were in the queue */
     uint64_t dropped;
-    struct gap_list leading, trailing;
+    struct gap_list leading; /* and conflated */
+    struct gap_list trailing;
+    /* At the last conflation: messages that had come by then, and bytes that
+     * it left, without those dropped since. */
+    uint64_t conflated_messages, conflated_bytes;
     struct context *wire_context; /* of the last CONTEXT sent; a reference */
     struct block *compacted;      /* where small slices are copied to */
     struct buffer control;

@@ -31,6 +31,24 @@ ring_grow(struct output *output)
 }
 
 void
+output_forget_places(struct output *output)
+{
+    output->kept = output->unconflated = output->settled = 0;
+}
+
+void
+output_replace_ring(struct output *output, struct segment *ring, uint32_t count)
+{
+    free(output->ring);
+    output->ring = ring;
+    output->head = 0;
+    output->count = count;
+    output->holes = 0;
+    output_forget_places(output);
+    output_count_pinned(output);
+}
+
+void
 output_free_ring_if_empty(struct output *output)
 {
     if (output->count == 0) {
@@ -38,7 +56,8 @@ output_free_ring_if_empty(struct output *output)
         output->ring = NULL;
         output->head = output->capacity = 0;
         output->last_block = NULL;
-        output->kept = output->settled = output->holes = 0;
+        output_forget_places(output);
+        output->holes = 0;
     }
 }
 
@@ -106,8 +125,11 @@ output_pop(struct output *output)
     }
     output->head = (output->head + 1) & (output->capacity - 1);
     output->count--;
-    output->kept -= output->kept > 0 ? 1 : 0;
-    output->settled -= output->settled > 0 ? 1 : 0;
+    if ((output->kept | output->unconflated | output->settled) != 0) {
+        output->kept -= output->kept > 0 ? 1 : 0;
+        output->unconflated -= output->unconflated > 0 ? 1 : 0;
+        output->settled -= output->settled > 0 ? 1 : 0;
+    }
 }
 
 void
@@ -139,7 +161,8 @@ output_remove_holes(struct output *output)
         }
     }
     output->count = kept;
-    output->kept = output->settled = output->holes = 0;
+    output->holes = 0;
+    output_forget_places(output);
     output_count_pinned(output);
 }
 
@@ -152,21 +175,30 @@ is_wasteful(const struct segment *segment)
            segment->bytes * 2 < segment->block->capacity;
 }
 
+struct block *
+output_reserve_compacted(struct output *output, size_t len)
+{
+    if (output->compacted == NULL || block_room(output->compacted) < len) {
+        size_t capacity = len > COMPACT_BLOCK_BYTES ? len : COMPACT_BLOCK_BYTES;
+        struct block *block = block_new_from_reserve(output->pool, capacity);
+        if (block == NULL) {
+            return NULL;
+        }
+        block_unref(output->compacted);
+        output->compacted = block;
+    }
+    return output->compacted;
+}
+
 /* Copy a segment's bytes behind what was compacted last. */
 static bool
 move_bytes(struct output *output, struct segment *segment)
 {
     size_t len = (size_t)segment->bytes;
-    if (output->compacted == NULL || block_room(output->compacted) < len) {
-        size_t capacity = len > COMPACT_BLOCK_BYTES ? len : COMPACT_BLOCK_BYTES;
-        struct block *block = block_new_from_reserve(output->pool, capacity);
-        if (block == NULL) {
-            return false;
-        }
-        block_unref(output->compacted);
-        output->compacted = block;
+    struct block *block = output_reserve_compacted(output, len);
+    if (block == NULL) {
+        return false;
     }
-    struct block *block = output->compacted;
     memcpy(block->data + block->fill, segment->data, len);
     block_unref(segment->block);
     segment->block = block_ref(block);
@@ -175,12 +207,15 @@ move_bytes(struct output *output, struct segment *segment)
     return true;
 }
 
-static bool
-continues(const struct segment *before, const struct segment *segment)
+void
+segment_join(struct output *output, struct segment *before,
+    const struct segment *segment)
 {
-    return before->block == segment->block &&
-           before->context == segment->context &&
-           before->data + before->bytes == segment->data;
+    before->bytes += segment->bytes;
+    before->messages += segment->messages;
+    output->bytes -= sizeof *segment;
+    block_unref(segment->block);
+    context_unref(segment->context);
 }
 
 void
@@ -194,20 +229,15 @@ output_compact(struct output *output)
             able = move_bytes(output, segment);
         }
         struct segment *before = kept > 0 ? output_at(output, kept - 1) : NULL;
-        if (before != NULL && !segment_is_gap(segment) &&
-            continues(before, segment)) {
-            before->bytes += segment->bytes;
-            before->messages += segment->messages;
-            output->bytes -= sizeof *segment;
-            block_unref(segment->block);
-            context_unref(segment->context);
+        if (before != NULL && segment_continues(before, segment)) {
+            segment_join(output, before, segment);
         } else {
             *output_at(output, kept++) = *segment;
         }
     }
     output->count = kept;
     output->settled = able ? kept : output->settled;
-    output->kept = 0;
+    output->kept = output->unconflated = 0;
     output_count_pinned(output);
 }
 

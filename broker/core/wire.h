@@ -31,4 +31,18 @@ wire_frame_id(const uint8_t *frame)
     return wire_u32(frame + 8);
 }
 
+/* The topic of a whole PUBLISH frame. */
+static inline size_t
+wire_publish_topic_bytes(const uint8_t *frame)
+{
+    return (size_t)frame[BROKER_HEADER_BYTES] << 8 |
+           frame[BROKER_HEADER_BYTES + 1];
+}
+
+static inline const uint8_t *
+wire_publish_topic(const uint8_t *frame)
+{
+    return frame + BROKER_HEADER_BYTES + 4;
+}
+
 #endif
