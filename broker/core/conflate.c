@@ -278,15 +278,19 @@ copy_runs(struct pass *pass, uint32_t i, struct segment *planned)
     return true;
 }
 
-/* What becomes of the i-th segment. It keeps its place even if nothing of it
- * stays. It still has the references of the old one, unless its messages were
- * copied. */
+/* What becomes of the i-th segment, which keeps its place even if nothing of it
+ * stays. If something does it has a reference to its block; that to the context
+ * is still the old one's. */
 static bool
 plan_segment(struct pass *pass, uint32_t i, struct segment *planned)
 {
     const struct segment *segment = output_at(pass->output, i);
     *planned = *segment;
+    if (segment_is_gap(segment)) {
+        return true;
+    }
     if (!is_conflatable(segment)) {
+        block_ref(segment->block);
         return true;
     }
     struct segment run;
@@ -300,14 +304,20 @@ plan_segment(struct pass *pass, uint32_t i, struct segment *planned)
         planned->messages += run.messages;
         runs++;
     }
-    return runs < 2 || copy_runs(pass, i, planned);
+    if (runs > 1) {
+        return copy_runs(pass, i, planned);
+    }
+    if (runs == 1) {
+        block_ref(segment->block);
+    }
+    return true;
 }
 
 static void
-discard_plan(struct pass *pass, const struct segment *plan, uint32_t count)
+discard_plan(const struct segment *plan, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        if (plan[i].block != output_at(pass->output, i)->block) {
+        if (plan[i].messages > 0) {
             block_unref(plan[i].block);
         }
     }
@@ -330,9 +340,7 @@ enact_segment(struct output *output, uint32_t i, const struct segment *planned)
         gap_add(&output->leading, &context->gaps[GAP_CONFLATED], messages,
             bytes, BROKER_GAP_CONFLATED);
     }
-    if (planned->messages == 0 || planned->block != old->block) {
-        block_unref(old->block);
-    }
+    block_unref(old->block);
     if (planned->messages > 0) {
         return true;
     }
@@ -369,7 +377,7 @@ rewrite(struct pass *pass)
     }
     for (uint32_t i = 0; i < output->count; i++) {
         if (!plan_segment(pass, i, &plan[i])) {
-            discard_plan(pass, plan, i);
+            discard_plan(plan, i);
             free(plan);
             return false;
         }

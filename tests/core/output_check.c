@@ -57,6 +57,10 @@ check_segment(const struct output *output, uint32_t i)
         segment->context->overflow == BROKER_OVERFLOW_DROP_OLDEST) {
         return "a droppable segment among the kept";
     }
+    if (i < output->unconflated && !is_gap(segment) &&
+        segment->context->overflow == BROKER_OVERFLOW_CONFLATE) {
+        return "a segment to conflate among those without";
+    }
     return NULL;
 }
 
@@ -110,6 +114,7 @@ const char *
 output_check(const struct output *output)
 {
     if (output->count > output->capacity || output->kept > output->count ||
+        output->unconflated > output->count ||
         output->settled > output->count) {
         return "a place beyond the ring";
     }

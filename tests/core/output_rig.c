@@ -8,10 +8,11 @@
 
 #include <criterion/criterion.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define TOPIC "t/opic"
+#define TOPIC_BYTES 6
 
 struct rig *
 rig_new(
@@ -28,6 +29,7 @@ rig_new(
         rig->subscriptions[i].id = i + 1;
         context_init_own(
             &rig->contexts, &rig->subscriptions[i], 100 + i, policies[i]);
+        rig->readers[i].conflates = policies[i] == BROKER_OVERFLOW_CONFLATE;
     }
     return rig;
 }
@@ -89,10 +91,13 @@ put_frame(struct rig *rig, size_t payload_bytes)
     uint8_t *payload = malloc(payload_bytes);
     uint32_t number = rig->frame_count;
     cr_assert_lt(number, RIG_MESSAGES);
+    char topic[TOPIC_BYTES + 1];
+    (void)snprintf(topic, sizeof topic, "t/%04u", rig->topic % RIG_TOPICS);
+    rig->topics[number] = rig->topic % RIG_TOPICS;
     memset(payload, (int)(number % 251), payload_bytes);
     memcpy(payload, &number, sizeof number);
     struct broker_publish publish = {.id = number + 1,
-        .topic = {(const uint8_t *)TOPIC, sizeof TOPIC - 1},
+        .topic = {(const uint8_t *)topic, TOPIC_BYTES},
         .payload = {payload, payload_bytes}};
     size_t size = broker_publish_size(&publish);
     uint8_t *dst = rig->block->data + rig->block->fill;
@@ -124,8 +129,7 @@ context_of_mask(struct rig *rig, uint32_t mask)
 static struct output_run
 make_run(struct rig *rig, uint32_t mask, uint32_t n, size_t payload_bytes)
 {
-    size_t most =
-        n * (payload_bytes + BROKER_HEADER_BYTES + 4 + sizeof TOPIC - 1);
+    size_t most = n * (payload_bytes + BROKER_HEADER_BYTES + 4 + TOPIC_BYTES);
     if (rig->block == NULL || block_room(rig->block) < most) {
         rig_next_block(rig);
     }
@@ -149,7 +153,13 @@ rig_append(struct rig *rig, uint32_t mask, uint32_t n, size_t payload_bytes)
 {
     struct context *context = context_of_mask(rig, mask);
     struct output_run run = make_run(rig, mask, n, payload_bytes);
+    if (rig->guard != NULL) {
+        rig->guard(true);
+    }
     enum output_result result = output_append(&rig->output, context, &run);
+    if (rig->guard != NULL) {
+        rig->guard(false);
+    }
     context_unref(context);
     rig_check(rig);
     return result;
@@ -202,6 +212,38 @@ mask_of(struct broker_ids ids)
     return mask;
 }
 
+/* Where in what the reader has still to get is this message? Else its count. */
+static uint32_t
+place_of(const struct rig_reader *reader, uint32_t number)
+{
+    uint32_t at = reader->next;
+    while (at < reader->count && reader->matched[at] != number) {
+        at++;
+    }
+    return at;
+}
+
+static void
+read_conflated(struct rig *rig, struct rig_reader *reader, uint32_t number)
+{
+    uint32_t at = place_of(reader, number);
+    uint32_t topic = rig->topics[number];
+    uint64_t of_topic = 0;
+    cr_assert_lt(at, reader->count, "message %u comes late or twice", number);
+    reader->passed += at - reader->next;
+    cr_assert_leq(reader->passed, reader->missing,
+        "message %u comes before a gap that should be before it", number);
+    for (uint32_t i = reader->last_of[topic]; i < at; i++) {
+        of_topic += rig->topics[reader->matched[i]] == topic;
+    }
+    cr_assert_leq(of_topic, reader->missing - reader->missing_at[topic],
+        "message %u: a gap in its topic was reported too early", number);
+    reader->next = reader->last_of[topic] = at + 1;
+    reader->missing_at[topic] = reader->missing;
+    reader->came[number] = true;
+    reader->received++;
+}
+
 static void
 read_publish(struct rig *rig, const struct broker_frame *frame)
 {
@@ -216,12 +258,16 @@ read_publish(struct rig *rig, const struct broker_frame *frame)
         bool is_next = reader->next < reader->count &&
                        reader->matched[reader->next] == number;
         bool named = (rig->context_mask >> i & 1) != 0;
-        if (named) {
+        if (named && reader->conflates) {
+            read_conflated(rig, reader, number);
+        } else if (named) {
             cr_assert(is_next, "message %u is not next for subscription %u",
                 number, i + 1);
             reader->next++;
             reader->received++;
         } else {
+            is_next |=
+                reader->conflates && place_of(reader, number) < reader->count;
             cr_assert(!is_next || reader->ended,
                 "message %u came without subscription %u", number, i + 1);
         }
@@ -236,11 +282,15 @@ read_gap(struct rig *rig, const struct broker_frame *frame)
     uint32_t mask = mask_of(gap.ids);
     for (uint32_t i = 0; i < RIG_SUBSCRIPTIONS; i++) {
         struct rig_reader *reader = &rig->readers[i];
-        if ((mask >> i & 1) != 0) {
-            cr_assert_leq(gap.count, reader->count - reader->next);
-            reader->next += (uint32_t)gap.count;
-            reader->missing += gap.count;
+        if ((mask >> i & 1) == 0) {
+            continue;
         }
+        bool conflated = gap.reason == BROKER_GAP_CONFLATED;
+        cr_assert_leq(gap.count, reader->count - reader->next);
+        cr_assert(reader->conflates || !conflated);
+        reader->next += reader->conflates ? 0 : (uint32_t)gap.count;
+        reader->missing += gap.count;
+        reader->conflated += conflated ? gap.count : 0;
     }
     rig->gap_frames++;
 }
@@ -317,14 +367,37 @@ rig_take_all(struct rig *rig, size_t step)
     cr_assert_eq(rig_take(rig, step), 0);
 }
 
+/* All that is missing was reported; and where the newest of a topic did not
+ * come, it was not said that there is a newer one. */
+static void
+finish_conflated(const struct rig *rig, struct rig_reader *reader)
+{
+    bool seen[RIG_TOPICS] = {false};
+    uint64_t lost = 0;
+    for (uint32_t i = reader->count; i-- > 0;) {
+        uint32_t number = reader->matched[i];
+        lost += !seen[rig->topics[number]] && !reader->came[number] ? 1 : 0;
+        seen[rig->topics[number]] = true;
+    }
+    reader->passed += reader->count - reader->next;
+    reader->next = reader->count;
+    cr_assert_eq(reader->passed, reader->missing);
+    cr_assert_leq(lost, reader->missing - reader->conflated,
+        "the newest of %llu topics did not come", (unsigned long long)lost);
+}
+
 void
 rig_finish(struct rig *rig)
 {
     rig_take_all(rig, SIZE_MAX);
     cr_assert_eq(rig->decoded_bytes, rig->wire_bytes, "half a frame is left");
     for (uint32_t i = 0; i < RIG_SUBSCRIPTIONS; i++) {
-        const struct rig_reader *reader = &rig->readers[i];
+        struct rig_reader *reader = &rig->readers[i];
         const struct books *books = &rig->subscriptions[i].books;
+        if (!reader->ended && reader->conflates) {
+            finish_conflated(rig, reader);
+            cr_assert_eq(books->dropped[DROP_CONFLATED], reader->conflated);
+        }
         if (!reader->ended) {
             cr_assert_eq(reader->next, reader->count,
                 "subscription %u: %u of %u messages", i + 1, reader->next,

@@ -2,7 +2,8 @@
  *
  * An output with subscriptions, and a reader at its other end that knows what
  * it should get: which message is next for each subscription, and which
- * CONTEXT it must stand under. Every step is checked; a broken promise fails
+ * CONTEXT it must stand under. Where subscriptions conflate, it is open which
+ * messages are missing until later ones come. Every step is checked; a broken promise fails
  * the Criterion test that runs.
  */
 #ifndef BROKER_TESTS_OUTPUT_RIG_H
@@ -13,6 +14,7 @@
 
 #define RIG_SUBSCRIPTIONS 4
 #define RIG_MESSAGES      4096
+#define RIG_TOPICS        100
 #define RIG_WIRE_BYTES    (4u * 1024u * 1024u)
 
 /* What one subscription should get, and how far it has come. */
@@ -22,6 +24,14 @@ struct rig_reader {
     uint32_t next; /* received and reported missing so far */
     uint64_t received, missing;
     bool ended;
+    /* Of one that conflates: what is missing was reported before, but it is
+     * open which messages those are until a later one comes. */
+    bool conflates;
+    uint64_t conflated; /* of missing: reported to be so */
+    uint64_t passed;    /* of missing: turned out by what came after them */
+    bool came[RIG_MESSAGES];
+    uint32_t last_of[RIG_TOPICS];    /* 1 + its index in matched */
+    uint64_t missing_at[RIG_TOPICS]; /* when that came */
 };
 
 struct rig {
@@ -32,13 +42,16 @@ struct rig {
     struct rig_reader readers[RIG_SUBSCRIPTIONS];
     struct block *block; /* that messages are put into */
     const uint8_t *frames[RIG_MESSAGES];
+    uint32_t topics[RIG_MESSAGES];
+    uint32_t topic; /* of the next messages; one of RIG_TOPICS */
     uint32_t frame_count;
     uint8_t *wire; /* everything that was taken */
     size_t wire_bytes, decoded_bytes;
     uint32_t context_mask; /* of the last CONTEXT; 0 before the first */
     uint64_t gap_frames, context_frames, control_frames;
     size_t spans_max;
-    size_t block_bytes; /* of the next receive block */
+    size_t block_bytes;         /* of the next receive block */
+    void (*guard)(bool inside); /* called around output_append; may be NULL */
 };
 
 /* Subscription i has id i + 1 and this policy. */

@@ -7,7 +7,11 @@
  *
  * The model is exact for plain subscriptions: each has the list of messages
  * that it matches, and what comes out of the core, messages and gaps together,
- * has to be that list, in order. Which member of a queue group gets a message
+ * has to be that list, in order. Where a subscription conflates it is not worked
+ * out when the queue is full: gaps may stand before what is missing, but never
+ * behind it nor before what came earlier of the same topic; what they count is
+ * what is missing in the end, and what they do not call lost has a newer one of
+ * its topic. Which member of a queue group gets a message
  * is the core's choice; there it is checked that one member does.
  */
 #ifndef BROKER_TESTS_SIM_H
@@ -55,6 +59,7 @@ struct sim_answer {
 struct sim_match {
     uint32_t message;
     bool retained;
+    bool came; /* to a subscription that conflates */
 };
 
 struct sim_subscription {
@@ -66,6 +71,12 @@ struct sim_subscription {
     uint32_t next; /* of matched: received or reported missing so far */
     uint64_t received, missing;
     uint64_t bytes; /* of frames received or reported missing */
+    /* If it conflates it is open which messages are missing until later ones
+     * come. */
+    uint64_t conflated; /* of missing: reported to be so */
+    uint64_t passed;    /* of missing: turned out by what came after them */
+    uint32_t last_of[SIM_TOPICS];    /* 1 + its index in matched */
+    uint64_t missing_at[SIM_TOPICS]; /* when that came */
     uint32_t retained_count;
     bool processed;    /* the core has seen SUBSCRIBE */
     bool matching;     /* and it is in the index */
@@ -174,6 +185,6 @@ uint32_t sim_collect_retained(
 /* Check all frames that have come since the last time. */
 void sim_read(struct sim *sim, struct sim_client *client);
 /* Everything was read: nothing may be owed any more. */
-void sim_check_complete(struct sim *sim, const struct sim_client *client);
+void sim_check_complete(struct sim *sim, struct sim_client *client);
 
 #endif

@@ -50,7 +50,7 @@ add_match(
         subscription->matched_capacity = capacity;
     }
     subscription->matched[subscription->matched_count++] =
-        (struct sim_match){message, retained};
+        (struct sim_match){message, retained, false};
 }
 
 /* How many subscriptions a message on the topic is for, a group counting once;

@@ -77,31 +77,92 @@ identify(struct sim *sim, const struct broker_frame *frame)
     sim_fail(sim, "a PUBLISH that nobody published");
 }
 
+/* Frames without a payload look alike. */
 static bool
-is_next(
-    const struct sim_subscription *s, struct sim *sim, uint32_t message, bool r)
+is_unmistakable(const struct sim_message *message)
 {
-    if (s->next >= s->matched_count || s->matched[s->next].retained != r) {
-        return false;
+    return message->payload_bytes >= 4;
+}
+
+static bool
+is_match(const struct sim *sim, const struct sim_match *match, uint32_t number,
+    bool retained)
+{
+    const struct sim_message *a = &sim->messages[match->message];
+    const struct sim_message *b = &sim->messages[number];
+    return match->retained == retained && a->bytes == b->bytes &&
+           memcmp(a->frame, b->frame, a->bytes) == 0;
+}
+
+/* Where in what the subscription may get now is the message? At matched_count
+ * if nowhere. */
+static uint32_t
+place_of(const struct sim *sim, const struct sim_subscription *s,
+    uint32_t number, bool retained)
+{
+    uint32_t end =
+        s->overflow == BROKER_OVERFLOW_CONFLATE || s->next == s->matched_count
+            ? s->matched_count
+            : s->next + 1;
+    for (uint32_t at = s->next; at < end; at++) {
+        if (is_match(sim, &s->matched[at], number, retained)) {
+            return at;
+        }
     }
-    /* Frames without a payload look alike. */
-    const struct sim_message *next =
-        &sim->messages[s->matched[s->next].message];
-    return next->bytes == sim->messages[message].bytes &&
-           memcmp(next->frame, sim->messages[message].frame, next->bytes) == 0;
+    return s->matched_count;
+}
+
+/* What is missing of the topic between the one before and this one, was
+ * reported between them. */
+static void
+check_place(struct sim *sim, struct sim_subscription *s, uint32_t at)
+{
+    uint32_t topic = sim->messages[s->matched[at].message].topic;
+    uint64_t missing = 0;
+    for (uint32_t i = s->last_of[topic]; i < at; i++) {
+        const struct sim_match *match = &s->matched[i];
+        missing += !match->came && sim->messages[match->message].topic == topic
+                       ? 1
+                       : 0;
+    }
+    if (missing > s->missing - s->missing_at[topic]) {
+        sim_fail(sim, "subscription %u: a gap before %u came too early", s->id,
+            s->matched[at].message);
+    }
+    s->last_of[topic] = at + 1;
+    s->missing_at[topic] = s->missing;
+}
+
+static void
+pass_to(struct sim *sim, struct sim_subscription *s, uint32_t at)
+{
+    s->passed += at - s->next;
+    if (s->passed > s->missing) {
+        sim_fail(sim, "subscription %u: %llu are missing, not %llu", s->id,
+            (unsigned long long)s->passed, (unsigned long long)s->missing);
+    }
+    s->next = at;
 }
 
 static void
 read_for_plain(struct sim *sim, const struct sim_client *client,
     struct sim_subscription *s, uint32_t message)
 {
-    if (!is_next(s, sim, message, client->context_retained)) {
+    uint32_t at = place_of(sim, s, message, client->context_retained);
+    if (at == s->matched_count) {
         sim_fail(sim,
             "message %u came, but for subscription %u it is %u's "
             "turn (%u of %u)",
             message, s->id,
             s->next < s->matched_count ? s->matched[s->next].message : 0,
             s->next, s->matched_count);
+    }
+    if (s->overflow == BROKER_OVERFLOW_CONFLATE) {
+        pass_to(sim, s, at);
+        s->matched[at].came = true;
+        if (is_unmistakable(&sim->messages[message])) {
+            check_place(sim, s, at);
+        }
     }
     s->next++;
 }
@@ -158,8 +219,8 @@ read_publish(struct sim *sim, struct sim_client *client,
             read_for_group(sim, s, number);
         } else if (s->processed && !s->ended && s->group == SIM_GROUPS &&
                    !(s->unsubscribed && !s->drain) && !client->lost &&
-                   !retained && sim->messages[number].payload_bytes >= 4 &&
-                   is_next(s, sim, number, false)) {
+                   !retained && is_unmistakable(&sim->messages[number]) &&
+                   place_of(sim, s, number, false) < s->matched_count) {
             sim_fail(
                 sim, "message %u came without subscription %u", number, s->id);
         }
@@ -182,13 +243,20 @@ read_gap(struct sim *sim, struct sim_client *client,
     for (size_t i = 0; i < gap.ids.count; i++) {
         struct sim_subscription *s =
             find(sim, client, broker_ids_get(gap.ids, i), "GAP");
+        bool conflates = s->overflow == BROKER_OVERFLOW_CONFLATE;
         s->missing += gap.count;
         s->bytes += gap.bytes;
+        if (gap.reason == BROKER_GAP_CONFLATED) {
+            s->conflated += gap.count;
+            if (!conflates) {
+                sim_fail(sim, "subscription %u does not conflate", s->id);
+            }
+        }
         if (s->group == SIM_GROUPS) {
             if (gap.count > s->matched_count - s->next) {
                 sim_fail(sim, "a GAP of more than was matched");
             }
-            s->next += (uint32_t)gap.count;
+            s->next += conflates ? 0 : (uint32_t)gap.count;
         }
     }
 }
@@ -392,8 +460,33 @@ sim_read(struct sim *sim, struct sim_client *client)
     }
 }
 
+/* The newest of each topic came, or was reported lost. */
+static void
+check_newest(struct sim *sim, const struct sim_subscription *s)
+{
+    bool seen[SIM_TOPICS] = {false};
+    uint64_t lost = 0;
+    for (uint32_t i = s->matched_count; i-- > 0;) {
+        const struct sim_message *message =
+            &sim->messages[s->matched[i].message];
+        lost += !seen[message->topic] && !s->matched[i].came &&
+                        is_unmistakable(message)
+                    ? 1
+                    : 0;
+        seen[message->topic] = true;
+    }
+    if (s->passed != s->missing) {
+        sim_fail(sim, "subscription %u: %llu are not missing", s->id,
+            (unsigned long long)(s->missing - s->passed));
+    }
+    if (lost > s->missing - s->conflated) {
+        sim_fail(sim, "subscription %u: the newest of %llu topics is missing",
+            s->id, (unsigned long long)lost);
+    }
+}
+
 void
-sim_check_complete(struct sim *sim, const struct sim_client *client)
+sim_check_complete(struct sim *sim, struct sim_client *client)
 {
     if (client->lost) {
         return;
@@ -409,12 +502,17 @@ sim_check_complete(struct sim *sim, const struct sim_client *client)
         sim_fail(sim, "an ERROR is missing");
     }
     for (uint32_t i = 0; i < client->subscription_count; i++) {
-        const struct sim_subscription *s = &client->subscriptions[i];
+        struct sim_subscription *s = &client->subscriptions[i];
         if (s->processed && !s->acknowledged) {
             sim_fail(sim, "no SUBACK for %u", s->id);
         }
         if (s->unsubscribed && !s->ended) {
             sim_fail(sim, "no UNSUBACK for %u", s->id);
+        }
+        if (s->group == SIM_GROUPS && !s->ended &&
+            s->overflow == BROKER_OVERFLOW_CONFLATE) {
+            pass_to(sim, s, s->matched_count);
+            check_newest(sim, s);
         }
         if (s->group == SIM_GROUPS && !s->ended &&
             s->next != s->matched_count) {

@@ -74,7 +74,7 @@ say_random_subscribe(struct sim *sim, struct sim_client *client)
 {
     static const enum broker_overflow policies[] = {BROKER_OVERFLOW_DEFAULT,
         BROKER_OVERFLOW_DROP_OLDEST, BROKER_OVERFLOW_DROP_NEWEST,
-        BROKER_OVERFLOW_DISCONNECT};
+        BROKER_OVERFLOW_CONFLATE, BROKER_OVERFLOW_DISCONNECT};
     struct random *random = &sim->random;
     uint32_t id = random_between(random, 1, 9);
     for (uint32_t i = 0; i < client->subscription_count; i++) {
@@ -88,7 +88,7 @@ say_random_subscribe(struct sim *sim, struct sim_client *client)
     }
     uint32_t which = client->subscription_count++;
     struct sim_subscription *s = &client->subscriptions[which];
-    uint32_t policy = random_below(random, random_chance(random, 30) ? 4 : 3);
+    uint32_t policy = random_below(random, random_chance(random, 30) ? 5 : 4);
     *s = (struct sim_subscription){.id = id,
         .filter = random_below(random, SIM_FILTERS),
         .group = random_chance(random, 30) ? random_below(random, SIM_GROUPS)

@@ -9,7 +9,9 @@
 
 static const enum broker_overflow policies[] = {BROKER_OVERFLOW_DROP_OLDEST,
     BROKER_OVERFLOW_DROP_OLDEST, BROKER_OVERFLOW_DROP_NEWEST,
-    BROKER_OVERFLOW_DISCONNECT};
+    BROKER_OVERFLOW_DISCONNECT, BROKER_OVERFLOW_CONFLATE,
+    BROKER_OVERFLOW_CONFLATE, BROKER_OVERFLOW_CONFLATE};
+#define POLICIES 7
 
 static uint32_t
 random_mask(const struct rig *rig, struct random *random)
@@ -29,6 +31,7 @@ random_step(struct rig *rig, struct random *random)
     uint32_t mask = random_mask(rig, random);
     uint32_t n = random_between(random, 1, random_chance(random, 20) ? 20 : 2);
     size_t payload = random_between(random, 4, 300);
+    rig->topic = random_below(random, random_chance(random, 30) ? 40 : 3);
     switch (random_below(random, 12)) {
     case 0:
         rig_control(rig, 9);
@@ -70,7 +73,7 @@ run_seed(uint64_t seed, uint64_t max_bytes)
     struct random random = {seed};
     enum broker_overflow chosen[RIG_SUBSCRIPTIONS];
     for (int i = 0; i < RIG_SUBSCRIPTIONS; i++) {
-        chosen[i] = policies[random_below(&random, 4)];
+        chosen[i] = policies[random_below(&random, POLICIES)];
     }
     struct rig *rig = rig_new(max_bytes, chosen);
     rig->block_bytes = random_chance(&random, 50) ? 16384 : BLOCK_POOL_BYTES;

@@ -38,8 +38,6 @@ Test(subscribe, refusals)
         {{.id = 2, .filter = "a#"}, BROKER_E_BAD_FILTER},
         {{.id = 2, .filter = "#/a"}, BROKER_E_BAD_FILTER},
         {{.id = 2, .filter = "a", .group = "a+"}, BROKER_E_BAD_GROUP},
-        {{.id = 2, .filter = "a", .overflow = BROKER_OVERFLOW_CONFLATE},
-            BROKER_E_UNSUPPORTED_POLICY},
         {{.id = 2, .filter = "a", .overflow = (enum broker_overflow)6},
             BROKER_E_UNSUPPORTED_POLICY},
         {{.id = 2, .filter = "a", .overflow = (enum broker_overflow)9},
@@ -84,11 +82,11 @@ Test(subscribe, the_policy_in_force_is_said)
 {
     static const enum broker_overflow asked[] = {BROKER_OVERFLOW_DEFAULT,
         BROKER_OVERFLOW_DROP_OLDEST, BROKER_OVERFLOW_DROP_NEWEST,
-        BROKER_OVERFLOW_DISCONNECT};
+        BROKER_OVERFLOW_DISCONNECT, BROKER_OVERFLOW_CONFLATE};
     struct fake_net net;
     expect_net(&net);
     struct fake_peer *peer = expect_open(&net);
-    for (uint32_t i = 0; i < 4; i++) {
+    for (uint32_t i = 0; i < 5; i++) {
         struct say say = {0};
         say_subscribe_with(
             &say, &(struct say_subscription){
