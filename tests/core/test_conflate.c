@@ -324,7 +324,7 @@ fill_for_no_memory(struct rig *rig)
 {
     put(rig, A | B, 99, 50);
     for (uint32_t i = 0; i < 150; i++) {
-        put(rig, i % 31 == 0 ? A | B : A, i % 2 == 0 ? 0 : i % 70, 50);
+        put(rig, i % 80 == 79 ? A | B : A, i % 2 == 0 ? 0 : i % 20, 50);
         if (i % 20 == 0) {
             rig_next_block(rig);
         }
