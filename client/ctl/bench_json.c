@@ -35,6 +35,8 @@ overflow_name(enum broker_overflow overflow)
         return "drop-oldest";
     case BROKER_OVERFLOW_DROP_NEWEST:
         return "drop-newest";
+    case BROKER_OVERFLOW_CONFLATE:
+        return "conflate";
     case BROKER_OVERFLOW_DISCONNECT:
         return "disconnect";
     default:

@@ -45,6 +45,7 @@ const struct bench_settings bench_defaults = {
 static const struct option_choice overflow_choices[] = {
     {"drop-oldest", BROKER_OVERFLOW_DROP_OLDEST},
     {"drop-newest", BROKER_OVERFLOW_DROP_NEWEST},
+    {"conflate", BROKER_OVERFLOW_CONFLATE},
     {"disconnect", BROKER_OVERFLOW_DISCONNECT},
     {NULL, 0},
 };
@@ -78,7 +79,7 @@ const struct option_spec bench_options[] = {
         "subscribers share the messages as this queue group", FIELD(group),
         NULL},
     {"overflow", 'o', OPTION_CHOICE, "POLICY",
-        "drop-oldest, drop-newest or disconnect", FIELD(overflow),
+        "drop-oldest, drop-newest, conflate or disconnect", FIELD(overflow),
         overflow_choices},
     {"prefix", 0, OPTION_TEXT, "TOPIC", "what the topics begin with (bench)",
         FIELD(prefix), NULL},

@@ -234,7 +234,8 @@ class Options(BenchTest):
             self.assertEqual(figures["delivered"], 10)
 
     def test_overflow(self):
-        for policy in ("drop-oldest", "drop-newest", "disconnect"):
+        for policy in ("drop-oldest", "drop-newest", "conflate",
+                       "disconnect"):
             run = self.run_bench("both", "-n", "10", "--overflow", policy)
             self.assertEqual(run["settings"]["overflow"], policy)
             self.assertEqual(run["figures"]["delivered"], 10)

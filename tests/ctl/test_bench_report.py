@@ -266,7 +266,8 @@ class Usage(harness.CtlTest):
                      says="--window times --publishers can be at most")
         self.refused("both", "--duration", "5", says="such as 250ms")
         self.refused("both", "--overflow", "block",
-                     says="choose drop-oldest, drop-newest or disconnect")
+                     says="choose drop-oldest, drop-newest, conflate or "
+                          "disconnect")
 
 
 class Topics(BenchTest):

@@ -117,7 +117,8 @@ class Sub(harness.CtlTest):
         self.assertEqual(sorted(map(int, both)), list(range(100)))
 
     def test_overflow_policy_is_asked_for(self):
-        for policy in ("drop-oldest", "drop-newest", "disconnect"):
+        for policy in ("drop-oldest", "drop-newest", "conflate",
+                       "disconnect"):
             sub = self.subscriber(self.server, "o/" + policy, "--overflow",
                                   policy)
             answer = json.loads(self.expect(

@@ -4,13 +4,14 @@
 PROTOCOL.md sections 4.13, 4.14, 5.2, 5.4 and 5.6.  The slow subscribers
 use the UNIX socket, whose kernel buffers are small and do not grow.
 """
+import collections
 import unittest
 
 import wire_codec as codec
 from broker_wire import Message
 from harness import (
-    MEMORY_IS_MEASURABLE, MIB, BrokerTest, Ledger, numbered, publish_bulk,
-    wait_until)
+    MEMORY_IS_MEASURABLE, MIB, BrokerTest, Ledger, numbered, payload_number,
+    publish_bulk, wait_until)
 
 COUNT, SIZE = 12000, 200
 FRAME = 12 + 4 + 1 + SIZE  # a message on topic "t"
@@ -226,6 +227,154 @@ class DropNewest(Overflow):
         self.assertEqual(oldest.numbers, list(range(len(oldest.numbers))))
         self.assertEqual(totals(answers),
                          (COUNT, 2 * COUNT, 2 * oldest.missing))
+
+
+class Conflating(Ledger):
+    """Follows messages that are numbered through all topics, where it is
+    open until the end which of them a GAP has counted."""
+
+    def __init__(self, subscription, topics):
+        super().__init__(subscription)
+        self.topics = topics
+        self.newest = {}  # topic: number
+        self.reasons = collections.Counter()
+
+    def take(self, event):
+        if self.subscription not in getattr(event, "subscriptions", ()):
+            return False
+        if isinstance(event, codec.Gap):
+            self.missing += event.count
+            self.gap_bytes += event.size
+            self.gaps += 1
+            self.reasons[event.reason] += event.count
+        else:
+            number = payload_number(event.payload)
+            if self.numbers and number <= self.numbers[-1]:
+                raise AssertionError("%d after %d" %
+                                     (number, self.numbers[-1]))
+            self.received += 1
+            if number + 1 - self.received > self.missing:
+                raise AssertionError("%d before its GAP" % number)
+            self.numbers.append(number)
+            self.newest[event.topic] = number
+        self.next = self.received + self.missing
+        return True
+
+
+class Conflate(Overflow):
+    topics = 10
+
+    def fill_topics(self, count=COUNT, start=0):
+        """Messages of all topics in turn."""
+        payloads = numbered(count, SIZE, start)
+        for at in range(0, count, 100):
+            self.publisher.send_bytes(b"".join(
+                codec.Publish(topic=b"t/%d" % ((start + at + i) %
+                                               self.topics),
+                              payload=payload).encode()
+                for i, payload in enumerate(payloads[at:at + 100])))
+        self.publisher.ping()
+
+    def check_newest(self, ledger, count=COUNT):
+        self.assertEqual(set(ledger.newest.values()),
+                         set(range(count - self.topics, count)))
+
+    def subscribe(self, topic="t/+"):
+        answer = self.slow.subscribe(topic, policy=codec.CONFLATE)
+        self.assertEqual(answer.policy, codec.CONFLATE)
+        return Conflating(answer.id, self.topics)
+
+    def test_the_newest_of_each_topic_arrives(self):
+        ledger = self.subscribe()
+        self.fill_topics()
+        self.assertEqual(self.read(ledger, COUNT), [])
+        self.check_newest(ledger)
+        self.assertEqual(set(ledger.reasons), {codec.GAP_CONFLATED})
+        self.assertEqual(ledger.gap_bytes, ledger.missing * (FRAME + 2))
+        self.check_end(ledger, COUNT)
+
+    def test_the_statistics_say_why(self):
+        ledger = self.subscribe()
+        self.fill_topics()
+        row, = self.system_list("subscriptions")
+        self.assertEqual(row["overflow"], "conflate")
+        self.assertGreater(row["dropped"], 0)
+        self.assertEqual(row["dropped_by_reason"]["conflated"],
+                         row["dropped"])
+        self.read(ledger, COUNT)
+
+    def test_one_topic_in_runs(self):
+        ledger = self.subscribe("t")
+        self.fill()
+        self.read(ledger, COUNT)
+        self.assertEqual(set(ledger.newest.values()), {COUNT - 1})
+        self.assertEqual(set(ledger.reasons), {codec.GAP_CONFLATED})
+        self.check_end(ledger, COUNT)
+
+    def test_nobody_is_told_of_a_refusal(self):
+        self.subscribe("t")
+        self.assertEqual(totals(self.fill()), (COUNT, COUNT, 0))
+
+    def test_what_changes_seldom_is_not_lost(self):
+        """One message of each of a hundred topics, then very many of
+        others."""
+        ledger = self.subscribe()
+        self.fill_topics(3000)  # the kernel's buffers are full now
+        seldom = self.subscribe("t/seldom/+")
+        for number, payload in enumerate(numbered(100, SIZE)):
+            self.publisher.publish("t/seldom/%d" % number, payload)
+        self.fill_topics(COUNT - 3000, 3000)
+        while ledger.next < COUNT or seldom.next < 100:
+            event = self.slow.next_event()
+            if not isinstance(event, codec.Notice):
+                self.assertTrue(ledger.take(event) or seldom.take(event))
+        self.assertEqual((seldom.received, seldom.missing), (100, 0))
+        self.check_newest(ledger)
+
+    def test_more_topics_than_the_queue_holds(self):
+        self.topics = 2000
+        ledger = self.subscribe()
+        self.fill_topics()
+        self.read(ledger, COUNT)
+        self.assertEqual(set(ledger.reasons),
+                         {codec.GAP_OVERFLOW, codec.GAP_CONFLATED})
+        self.assertEqual(ledger.numbers[-1], COUNT - 1)
+        self.check_end(ledger, COUNT)
+
+    def test_beside_another_policy(self):
+        """Messages that are for a drop-newest subscription as well are not
+        conflated, and those of other topics are."""
+        ledger = self.subscribe()
+        kept = Ledger(self.slow.subscribe("keep",
+                                          policy=codec.DROP_NEWEST).id)
+        self.fill_topics(3000)
+        self.assertEqual(totals(self.fill("keep", 200)), (200, 200, 0))
+        self.fill_topics(COUNT - 3000, 3000)
+        while ledger.next < COUNT or kept.next < 200:
+            event = self.slow.next_event()
+            if not isinstance(event, codec.Notice):
+                self.assertTrue(ledger.take(event) or kept.take(event))
+        self.assertEqual((kept.received, kept.missing), (200, 0))
+        self.check_newest(ledger)
+        self.assertEqual(ledger.reasons[codec.GAP_OVERFLOW], 0)
+
+    def test_drained(self):
+        ledger = self.subscribe()
+        self.fill_topics()
+        self.slow.sock.send(codec.Unsubscribe(id=ledger.subscription,
+                                              flags=codec.DRAIN).encode())
+        self.let_process()
+        self.fill_topics(100)
+        answer = None
+        while answer is None:
+            event = self.slow.next_event()
+            if isinstance(event, codec.Unsuback):
+                answer = event
+            elif not isinstance(event, codec.Notice):
+                self.assertTrue(ledger.take(event))
+        self.check_newest(ledger)
+        self.assertEqual((answer.matched, answer.delivered, answer.dropped),
+                         (COUNT, ledger.received, ledger.missing))
 
 
 class DrainAndGaps(Overflow):

@@ -108,12 +108,12 @@ class Refusals(BrokerTest):
         self.assertEqual(self.connection.publish("t").matched, 1)
 
     def test_policies(self):
-        for policy in [3, 6, 7, 255]:
+        for policy in [6, 7, 255]:
             self.refused(codec.Subscribe(id=1, filter=b"t", policy=policy),
                          "UNSUPPORTED_POLICY")
 
     def test_a_refused_subscription_does_not_exist(self):
-        self.refused(codec.Subscribe(id=1, filter=b"t", policy=3),
+        self.refused(codec.Subscribe(id=1, filter=b"t", policy=6),
                      "UNSUPPORTED_POLICY")
         self.assertEqual(self.connection.publish("t").matched, 0)
         self.connection.send(codec.Subscribe(id=1, filter=b"t"))

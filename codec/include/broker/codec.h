@@ -120,7 +120,7 @@ enum broker_overflow {
     BROKER_OVERFLOW_DEFAULT = 0,
     BROKER_OVERFLOW_DROP_OLDEST = 1,
     BROKER_OVERFLOW_DROP_NEWEST = 2,
-    BROKER_OVERFLOW_CONFLATE = 3, /* reserved */
+    BROKER_OVERFLOW_CONFLATE = 3,
     BROKER_OVERFLOW_DISCONNECT = 4,
     BROKER_OVERFLOW_BLOCK = 5,
 };
@@ -137,7 +137,7 @@ enum broker_gap_reason {
     BROKER_GAP_EXPIRED = 4,    /* reserved */
     BROKER_GAP_TRIMMED = 5,    /* reserved */
     BROKER_GAP_PERMISSION = 6, /* reserved */
-    BROKER_GAP_CONFLATED = 7,  /* reserved */
+    BROKER_GAP_CONFLATED = 7,
 };
 
 /* Extension tags (PROTOCOL.md section 3.3). Bit 15 on the wire means that a
