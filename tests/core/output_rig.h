@@ -3,8 +3,8 @@
  * An output with subscriptions, and a reader at its other end that knows what
  * it should get: which message is next for each subscription, and which
  * CONTEXT it must stand under. Where subscriptions conflate, it is open which
- * messages are missing until later ones come. Every step is checked; a broken promise fails
- * the Criterion test that runs.
+ * messages are missing until later ones come. Every step is checked; a broken
+ * promise fails the Criterion test that runs.
  */
 #ifndef BROKER_TESTS_OUTPUT_RIG_H
 #define BROKER_TESTS_OUTPUT_RIG_H

@@ -7,12 +7,12 @@
  *
  * The model is exact for plain subscriptions: each has the list of messages
  * that it matches, and what comes out of the core, messages and gaps together,
- * has to be that list, in order. Where a subscription conflates it is not worked
- * out when the queue is full: gaps may stand before what is missing, but never
- * behind it nor before what came earlier of the same topic; what they count is
- * what is missing in the end, and what they do not call lost has a newer one of
- * its topic. Which member of a queue group gets a message
- * is the core's choice; there it is checked that one member does.
+ * has to be that list, in order. Where a subscription conflates it is not
+ * worked out when the queue is full: gaps may stand before what is missing, but
+ * never behind it nor before what came earlier of the same topic; what they
+ * count is what is missing in the end; and of each topic the newest comes or is
+ * said to be lost. Which member of a queue group gets a message is the core's
+ * choice; there it is checked that one member does.
  */
 #ifndef BROKER_TESTS_SIM_H
 #define BROKER_TESTS_SIM_H

@@ -3,7 +3,7 @@
  * The data lane where subscriptions want only the newest of each topic.
  * PROTOCOL.md section 5.6. The rig's reader checks the order and the sums; here
  * is what must stay and go. Linked with --wrap for the allocator and for
- * table_hash, which a pass over the queue calls for the messages it looks at. */
+ * table_hash, which a pass calls for nearly every message that it looks at. */
 #include "allocator.h"
 #include "output_rig.h"
 
