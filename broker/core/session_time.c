@@ -57,8 +57,8 @@ heartbeat_deadline(const struct session *session)
 /* What is queued may not be older than max_output_age_ms. All of what was
  * queued at mark_ms has left the queue once so many messages have as `mark`
  * says; so the oldest message is found to be too old when its age is between
- * one and two times the limit. Where others than the oldest are dropped, because
- * they are conflated or for their policy, it is found later. */
+ * one and two times the limit. Where others than the oldest are dropped, as by
+ * conflating, it is found later. */
 static uint64_t
 left_queue(const struct session *session)
 {
