@@ -133,8 +133,8 @@ is_of_topic(
     return same_topic(segment->data + slot->offset, frame);
 }
 
-/* The slot of the frame's topic, or the empty one where it belongs, and then the
- * tag that it gets. Often it is that of the frame before. */
+/* The slot of the frame's topic, or the empty one where it belongs, and then
+ * the tag that it gets. Often it is that of the frame before. */
 static struct slot *
 find(struct pass *pass, const uint8_t *frame, uint32_t *tag)
 {
