@@ -49,6 +49,7 @@ server_options(const struct config *config)
             .max_user_messages_per_s = config->max_user_messages_per_s,
             .max_user_bytes_per_s = config->max_user_bytes_per_s,
             .max_subscribes_per_s = config->max_subscribes_per_s,
+            .allow_block = config->allow_block,
             .block_timeout_ms = config->block_timeout_ms,
             .max_output_age_ms = config->max_output_age_ms,
             .name = "brokerd " BROKERD_VERSION},

@@ -181,6 +181,8 @@ policy_name(enum broker_overflow overflow)
         return "conflate";
     case BROKER_OVERFLOW_DISCONNECT:
         return "disconnect";
+    case BROKER_OVERFLOW_BLOCK:
+        return "block";
     default:
         return "drop-oldest";
     }

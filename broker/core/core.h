@@ -49,6 +49,7 @@ struct core_options {
     uint64_t max_user_bytes_per_s;    /* the same */
     uint64_t max_subscribes_per_s;    /* of one connection; 0: no limit */
     uint32_t block_timeout_ms;
+    bool allow_block;           /* subscribers may make publishers wait */
     uint32_t max_output_age_ms; /* 0: no limit */
     const char *name;           /* for WELCOME and for foreign peers; static */
     /* Of a broker with several workers; all zero for one that has one. Each

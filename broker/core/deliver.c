@@ -670,7 +670,9 @@ deliver_run(struct core *core, const struct run *run)
 {
     const struct route *route = run->route;
     count_run(core, run);
-    core->work += 1 + route->target_count + route->group_count;
+    /* A set of many subscriptions has as many books. */
+    core->work += 1 + route->target_count + route->matched +
+                  (uint64_t)route->group_count * run->slice.messages;
     if (route->shares_groups || route->workers != 0) {
         deliver_run_abroad(core, run);
     } else {

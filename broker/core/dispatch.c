@@ -164,6 +164,12 @@ may_go_on(struct session *session, const struct broker_frame *frame)
 #define TURN_WORK_MAX (4 * WORK_MAX)
 
 static uint64_t
+work_done(const struct core *core)
+{
+    return core->work + core->routes.work;
+}
+
+static uint64_t
 work_allowed(const struct core *core)
 {
     return core->turn_work < TURN_WORK_MAX ? WORK_MAX : WORK_MAX / 16;
@@ -175,14 +181,14 @@ static size_t
 process(struct session *session, const uint8_t *src, size_t len, size_t *needed)
 {
     struct core *core = session->core;
-    uint64_t work_end = core->work + work_allowed(core);
+    uint64_t work_end = work_done(core) + work_allowed(core);
     size_t used = 0;
     *needed = BROKER_HEADER_BYTES;
     while (used < len) {
         if (is_deaf(session)) {
             return len;
         }
-        if (core->work >= work_end) {
+        if (work_done(core) >= work_end) {
             hold_for_work(session);
         }
         if (session->hold.reasons != 0 ||
@@ -250,9 +256,9 @@ dispatch_input(struct session *session)
     }
     size_t needed;
     session->is_dispatching = true;
-    uint64_t work = session->core->work;
+    uint64_t work = work_done(session->core);
     size_t used = process(session, src, len, &needed);
-    session->core->turn_work += session->core->work - work;
+    session->core->turn_work += work_done(session->core) - work;
     session->is_dispatching = false;
     intake_consume(intake, used, used < len ? needed : 0);
     ack_flush(session);

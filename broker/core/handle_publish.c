@@ -16,6 +16,9 @@
 #define PUBLISH_FIXED_BYTES 4u /* topic and field lengths */
 /* The topics of so many frames are looked at ahead, where they are in runs. */
 #define LOOK_AHEAD_FRAMES 64u
+/* A run's work, in the worst case, where each message makes more than that. */
+#define RUN_WORK_MAX  (UINT64_C(1) << 18)
+#define EACH_WORK_MIN 256u
 
 static enum broker_status
 check_topic(void *arg, struct broker_bytes topic)
@@ -391,6 +394,21 @@ look_ahead(struct core *core, const uint8_t *src, size_t len)
 
 /* ---- entry --------------------------------------------------------------- */
 
+/* How long a run may become. On a route to many it is handed on in parts,
+ * because in the worst case, where queues are full or members are chosen, each
+ * message costs as much as there are subscriptions. */
+static size_t
+most_bytes(
+    const struct core *core, const struct route *route, uint64_t first_bytes)
+{
+    uint64_t each = route->matched + 16u * (uint64_t)route->group_count;
+    if (each <= EACH_WORK_MIN) {
+        return core->run_bytes_max;
+    }
+    uint64_t bytes = (RUN_WORK_MAX / each + 1) * first_bytes;
+    return bytes < core->run_bytes_max ? (size_t)bytes : core->run_bytes_max;
+}
+
 static void
 publish_run(struct session *session, const struct broker_publish *publish,
     struct run *run, const uint8_t *src, size_t len)
@@ -410,7 +428,8 @@ publish_run(struct session *session, const struct broker_publish *publish,
         return;
     }
     if (publish->headers.len == 0) {
-        size_t most = len < core->run_bytes_max ? len : core->run_bytes_max;
+        size_t most = most_bytes(core, run->route, run->slice.bytes);
+        most = len < most ? len : most;
         struct pattern pattern = {.first = src,
             .head_bytes =
                 BROKER_HEADER_BYTES + PUBLISH_FIXED_BYTES + publish->topic.len,

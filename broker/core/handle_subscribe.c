@@ -46,14 +46,14 @@ refuse(struct session *session, const struct broker_frame *frame,
 /* ---- subscribe ----------------------------------------------------------- */
 
 static bool
-policy_is_available(enum broker_overflow overflow)
+policy_is_available(const struct core *core, enum broker_overflow overflow)
 {
     return overflow == BROKER_OVERFLOW_DEFAULT ||
            overflow == BROKER_OVERFLOW_DROP_OLDEST ||
            overflow == BROKER_OVERFLOW_DROP_NEWEST ||
            overflow == BROKER_OVERFLOW_CONFLATE ||
            overflow == BROKER_OVERFLOW_DISCONNECT ||
-           overflow == BROKER_OVERFLOW_BLOCK;
+           (overflow == BROKER_OVERFLOW_BLOCK && core->options.allow_block);
 }
 
 /* PROTOCOL.md section 5.11. */
@@ -93,7 +93,7 @@ check_subscribe(
     if (session->subscription_count >= session_max_subscriptions(session)) {
         return BROKER_E_TOO_MANY_SUBSCRIPTIONS;
     }
-    if (!policy_is_available(subscribe->overflow)) {
+    if (!policy_is_available(session->core, subscribe->overflow)) {
         return BROKER_E_UNSUPPORTED_POLICY;
     }
     if (subscribe->group.len > 0) {

@@ -254,12 +254,13 @@ visit_node(void *arg, struct topic_node *node)
     match->visit(match->arg, topic_node_value(node));
 }
 
-void
+size_t
 index_match(const struct index *index, struct broker_bytes topic,
     index_visit *visit, void *arg)
 {
     struct match match = {visit, arg};
-    topic_tree_match(&index->tree, topic.data, topic.len, visit_node, &match);
+    return topic_tree_match(
+        &index->tree, topic.data, topic.len, visit_node, &match);
 }
 
 struct match_batch {

@@ -53,9 +53,10 @@ struct group_remote *index_join_remote(struct index *index,
     struct interest *interest);
 void index_leave_remote(struct index *index, struct group_remote *remote);
 
-/* Call for each filter that matches the topic. */
+/* Call for each filter that matches the topic. Returns what it cost: the nodes
+ * of the tree that were looked at. */
 typedef void index_visit(void *arg, struct filter *filter);
-void index_match(const struct index *index, struct broker_bytes topic,
+size_t index_match(const struct index *index, struct broker_bytes topic,
     index_visit *visit, void *arg);
 
 /* The same for several topics, at most TOPIC_TREE_BATCH_MAX; as

@@ -7,6 +7,11 @@
 
 #include <string.h>
 
+/* What an answer about the broker costs, with as much for each so many bytes of
+ * it (dispatch.c). */
+#define QUESTION_WORK       1024u
+#define QUESTION_WORK_BYTES 32u
+
 static enum broker_status
 no_check(void *arg, struct broker_bytes topic)
 {
@@ -54,6 +59,7 @@ request_answered(struct session *session, uint32_t id,
     struct broker_bytes reply_to, const struct buffer *reply)
 {
     enum broker_status status = BROKER_OK;
+    session->core->work += buffer_len(reply) / QUESTION_WORK_BYTES;
     struct route *route =
         route_get(&session->core->routes, reply_to, no_check, NULL, &status);
     if (route == NULL) {
@@ -76,6 +82,7 @@ request_to_broker(struct session *session, const struct broker_publish *publish,
                                                         : BROKER_E_MEMORY;
     }
     struct buffer reply = {0};
+    core->work += QUESTION_WORK;
     enum broker_status status = core->hooks.answer(
         core->hooks.arg, core, publish->topic, publish->payload, &reply);
     if (status == BROKER_OK) {

@@ -324,7 +324,7 @@ gather(struct route_cache *cache, struct route_builder *builder,
         i++;
     }
     if (i >= count || (expectation->incomplete >> i & 1) != 0) {
-        index_match(cache->index, topic, add_filter, builder);
+        cache->work += index_match(cache->index, topic, add_filter, builder);
         return;
     }
     expectation->next = i + 1;
@@ -348,6 +348,7 @@ build(struct route_cache *cache, struct broker_bytes topic, uint64_t hash)
     builder->workers = 0;
     builder->shares_groups = builder->failed = false;
     gather(cache, builder, topic, hash);
+    cache->work += builder->plain_count + builder->group_count;
     *route = (struct route){.epoch = cache->index->epoch,
         .workers = builder->workers,
         .shares_groups = builder->shares_groups,

@@ -51,6 +51,7 @@ struct route_cache {
     uint64_t seed;
     uint64_t weight; /* targets and members of the cached routes */
     uint64_t lookups, misses;
+    uint64_t work; /* done for misses: nodes and subscriptions looked at */
     struct route_builder *builders;
     struct expectation *expectation;
     void *memory; /* that the sets stand in */

@@ -240,35 +240,37 @@ visit_value(const struct search *search, struct topic_node *node)
     }
 }
 
-/* `node` stands for the levels before `pos`. */
-static void
+/* `node` stands for the levels before `pos`. Returns the nodes looked at. */
+static size_t
 match_below(const struct search *search, struct topic_node *node, size_t pos)
 {
     bool wild = !hides_from_wildcards(search->path, search->len, pos);
+    size_t seen = 1;
     if (wild) {
         visit_value(search, node->tail);
     }
     if (pos > search->len) {
         visit_value(search, node);
-        return;
+        return seen;
     }
     size_t next = pos;
     struct level level = next_level(search->path, search->len, &next);
     if (wild && node->one != NULL) {
-        match_below(search, node->one, next);
+        seen += match_below(search, node->one, next);
     }
     struct topic_node *child = literal_child(search->tree, node, level);
     if (child != NULL) {
-        match_below(search, child, next);
+        seen += match_below(search, child, next);
     }
+    return seen;
 }
 
-void
+size_t
 topic_tree_match(const struct topic_tree *tree, const uint8_t *topic,
     size_t len, topic_tree_visit *visit, void *arg)
 {
     struct search search = {tree, topic, len, visit, arg};
-    match_below(&search, tree->root, 0);
+    return match_below(&search, tree->root, 0);
 }
 
 /* ---- matching many ------------------------------------------------------- */
@@ -450,54 +452,54 @@ hidden_from_wildcards(const struct search *search,
            text_of(child)[0] == '$';
 }
 
-static void
+static size_t
 collect_all(const struct search *search, struct topic_node *node)
 {
+    size_t seen = 1;
     visit_value(search, node);
     struct topic_node *child;
     LIST_FOREACH(child, &node->children, sibling)
     {
         if (!hidden_from_wildcards(search, node, child)) {
-            collect_all(search, child);
+            seen += collect_all(search, child);
         }
     }
+    return seen;
 }
 
-static void
+static size_t
 collect_below(const struct search *search, struct topic_node *node, size_t pos)
 {
     if (pos > search->len) {
         visit_value(search, node);
-        return;
+        return 1;
     }
     size_t next = pos;
     struct level level = next_level(search->path, search->len, &next);
     if (level_is(level, '#')) {
-        collect_all(search, node);
-        return;
-    }
-    if (!level_is(level, '+')) {
-        struct topic_node *child = child_of(search->tree, node, level);
-        if (child != NULL) {
-            collect_below(search, child, next);
-        }
-        return;
+        return collect_all(search, node);
     }
     struct topic_node *child;
+    if (!level_is(level, '+')) {
+        child = child_of(search->tree, node, level);
+        return child == NULL ? 1 : 1 + collect_below(search, child, next);
+    }
+    size_t seen = 1;
     LIST_FOREACH(child, &node->children, sibling)
     {
         if (!hidden_from_wildcards(search, node, child)) {
-            collect_below(search, child, next);
+            seen += collect_below(search, child, next);
         }
     }
+    return seen;
 }
 
-void
+size_t
 topic_tree_collect(const struct topic_tree *tree, const uint8_t *filter,
     size_t len, topic_tree_visit *visit, void *arg)
 {
     struct search search = {tree, filter, len, visit, arg};
-    collect_below(&search, tree->root, 0);
+    return collect_below(&search, tree->root, 0);
 }
 
 size_t

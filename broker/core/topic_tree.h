@@ -75,8 +75,9 @@ void topic_tree_prune(struct topic_tree *tree, struct topic_node *node);
 typedef void topic_tree_visit(void *arg, struct topic_node *node);
 
 /* Visit each node with a value whose path, as a filter, matches `topic`. The
- * tree must not be changed meanwhile. */
-void topic_tree_match(const struct topic_tree *tree, const uint8_t *topic,
+ * tree must not be changed meanwhile. Returns how many nodes were looked at,
+ * which is what it cost. */
+size_t topic_tree_match(const struct topic_tree *tree, const uint8_t *topic,
     size_t len, topic_tree_visit *visit, void *arg);
 
 /* Several topics together: their look-ups wait for memory side by side, which
@@ -95,8 +96,8 @@ uint32_t topic_tree_match_batch(const struct topic_tree *tree,
     topic_tree_visit_batch *visit, void *arg);
 
 /* Visit each node with a value whose path, as a topic, is matched by `filter`.
- * The tree must not be changed meanwhile. */
-void topic_tree_collect(const struct topic_tree *tree, const uint8_t *filter,
+ * The tree must not be changed meanwhile. Returns the nodes looked at. */
+size_t topic_tree_collect(const struct topic_tree *tree, const uint8_t *filter,
     size_t len, topic_tree_visit *visit, void *arg);
 
 /* Write the node's path to dst[0..cap), without a NUL; returns its length, and

@@ -47,6 +47,7 @@ static const struct option_choice overflow_choices[] = {
     {"drop-newest", BROKER_OVERFLOW_DROP_NEWEST},
     {"conflate", BROKER_OVERFLOW_CONFLATE},
     {"disconnect", BROKER_OVERFLOW_DISCONNECT},
+    {"block", BROKER_OVERFLOW_BLOCK},
     {NULL, 0},
 };
 
@@ -79,8 +80,8 @@ const struct option_spec bench_options[] = {
         "subscribers share the messages as this queue group", FIELD(group),
         NULL},
     {"overflow", 'o', OPTION_CHOICE, "POLICY",
-        "drop-oldest, drop-newest, conflate or disconnect", FIELD(overflow),
-        overflow_choices},
+        "drop-oldest, drop-newest, conflate, disconnect or block",
+        FIELD(overflow), overflow_choices},
     {"prefix", 0, OPTION_TEXT, "TOPIC", "what the topics begin with (bench)",
         FIELD(prefix), NULL},
     {"no-latency", 0, OPTION_FLAG, NULL, "count only, do not look at the clock",

@@ -47,6 +47,7 @@ static const struct option_choice overflow_choices[] = {
     {"drop-newest", BROKER_OVERFLOW_DROP_NEWEST},
     {"conflate", BROKER_OVERFLOW_CONFLATE},
     {"disconnect", BROKER_OVERFLOW_DISCONNECT},
+    {"block", BROKER_OVERFLOW_BLOCK},
     {NULL, 0},
 };
 
@@ -60,7 +61,7 @@ static const struct option_spec options[] = {
         "share the messages with this queue group",
         offsetof(struct sub_settings, group), NULL},
     {"overflow", 'o', OPTION_CHOICE, "POLICY",
-        "drop-oldest, drop-newest, conflate or disconnect",
+        "drop-oldest, drop-newest, conflate, disconnect or block",
         offsetof(struct sub_settings, overflow), overflow_choices},
     {"no-retained", 0, OPTION_FLAG, NULL, "no retained values at the start",
         offsetof(struct sub_settings, no_retained), NULL},

@@ -249,6 +249,7 @@ static const struct core_options core_options = {
     .write_timeout_ms = 60000,
     .half_close_linger_ms = 5000,
     .max_user_connections = 1000,
+    .allow_block = true,
     .block_timeout_ms = 2000,
     .name = "bench"};
 

@@ -120,6 +120,7 @@ fake_options(void)
         .write_timeout_ms = 30000,
         .half_close_linger_ms = 5000,
         .max_user_connections = 1000,
+        .allow_block = true,
         .block_timeout_ms = 2000,
         .name = "fake"};
 }

@@ -265,9 +265,9 @@ class Usage(harness.CtlTest):
         self.refused("both", "--window", "1000000", "--publishers", "11",
                      says="--window times --publishers can be at most")
         self.refused("both", "--duration", "5", says="such as 250ms")
-        self.refused("both", "--overflow", "block",
-                     says="choose drop-oldest, drop-newest, conflate or "
-                          "disconnect")
+        self.refused("both", "--overflow", "wait",
+                     says="choose drop-oldest, drop-newest, conflate, "
+                          "disconnect or block")
 
 
 class Topics(BenchTest):

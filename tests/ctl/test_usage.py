@@ -33,9 +33,9 @@ class Usage(harness.CtlTest):
                      says='--count cannot be "0"')
         self.refused("pub", "t", "m", "--interval", "5",
                      says="such as 250ms")
-        self.refused("sub", "a", "--overflow", "block",
-                     says="choose drop-oldest, drop-newest, conflate or "
-                          "disconnect")
+        self.refused("sub", "a", "--overflow", "wait",
+                     says="choose drop-oldest, drop-newest, conflate, "
+                          "disconnect or block")
         self.refused("sub", "a", "--count", says="--count needs a value")
         self.refused("sub", "a", "--raw=yes", says="--raw takes no value")
 
