@@ -80,7 +80,7 @@ const struct option_spec bench_options[] = {
         "subscribers share the messages as this queue group", FIELD(group),
         NULL},
     {"overflow", 'o', OPTION_CHOICE, "POLICY",
-        "drop-oldest, drop-newest, conflate, disconnect or block",
+        "drop-oldest|drop-newest|conflate|disconnect|block",
         FIELD(overflow), overflow_choices},
     {"prefix", 0, OPTION_TEXT, "TOPIC", "what the topics begin with (bench)",
         FIELD(prefix), NULL},

@@ -61,7 +61,7 @@ static const struct option_spec options[] = {
         "share the messages with this queue group",
         offsetof(struct sub_settings, group), NULL},
     {"overflow", 'o', OPTION_CHOICE, "POLICY",
-        "drop-oldest, drop-newest, conflate, disconnect or block",
+        "drop-oldest|drop-newest|conflate|disconnect|block",
         offsetof(struct sub_settings, overflow), overflow_choices},
     {"no-retained", 0, OPTION_FLAG, NULL, "no retained values at the start",
         offsetof(struct sub_settings, no_retained), NULL},
