@@ -166,23 +166,32 @@ def retain_storm(target):
     forget_retained(target, topics)
 
 
+def retained_topics(target):
+    return [b"retained/%d/%d" % (number % 100, number)
+            for number in range(target.scale(100000, 5000))]
+
+
+def there_and_back(number):
+    return (subscribe(b"#", number)
+            + codec.Unsubscribe(id=number).encode())
+
+
 @attack("# over retained", max_retained_topics=100000)
 def churn_over_retained(target):
-    """Subscribes to # and unsubscribes, over 100,000 retained values."""
-    topics = [b"retained/%d/%d" % (number % 100, number)
-              for number in range(target.scale(100000, 5000))]
+    """Subscribes to # over 100,000 retained values and unsubscribes, again
+    when that is answered."""
+    topics = retained_topics(target)
     retain_all(target, topics, b"value")
-    peers = [target.peer() for _ in range(2)]
+    peer = target.peer()
     target.begin()
-
-    def pieces(_number):
-        for number in range(1, target.scale(10 ** 9, 100)):
-            target.count("subscribed")
-            yield (subscribe(b"#", number)
-                   + codec.Unsubscribe(id=number).encode())
-    flood(target, peers, pieces, reads=True)
-    for peer in peers:
-        peer.abort()
+    for number in itertools.count(1):
+        if not target.going():
+            break
+        peer.send(there_and_back(number))
+        while not isinstance(peer.next_frame(), codec.Unsuback):
+            pass
+        target.count("subscribed")
+    peer.abort()
     forget_retained(target, topics)
 
 
@@ -190,13 +199,12 @@ def churn_over_retained(target):
 def bulk_over_retained(target):
     """Sends 1,000 pairs of SUBSCRIBE # and UNSUBSCRIBE at once, over
     100,000 retained values."""
-    topics = [b"retained/%d/%d" % (number % 100, number)
-              for number in range(target.scale(100000, 5000))]
+    topics = retained_topics(target)
     retain_all(target, topics, b"value")
     peer = target.peer()
     target.begin()
     flood(target, [peer], lambda _number: iter([b"".join(
-        subscribe(b"#", number) + codec.Unsubscribe(id=number).encode()
+        there_and_back(number)
         for number in range(1, target.scale(1001, 51)))]), reads=True)
     target.count("subscribed", target.scale(1000, 50))
     target.hold()

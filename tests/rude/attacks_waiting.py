@@ -28,7 +28,6 @@ def half_frames(target, count, before, data):
     def once(_number):
         yield data
     flood(target, peers, once)
-    target.count("connections", count)
 
 
 @attack("half a header", sheds=True)
@@ -223,5 +222,4 @@ def vanishes(target):
     target.begin()
     target.pause(0.1)
     link.set("down")
-    target.count("connections", len(peers))
     target.hold()

@@ -59,6 +59,7 @@ class Outcome:
     before: State = None
     after: State = None
     peak: int = 0
+    held: int = 0  # descriptors that the broker had at most for the attack
     recovery: float = 0.0  # seconds until the descriptors were back
     messages: int = 0
 
@@ -146,6 +147,9 @@ class Scene:
         self.attacker.start()
         self.windows.append(self.wait(self.seconds if self.short else max(
             self.seconds, self.attack.least_seconds)))
+        self.outcome.held = max(
+            self.outcome.held, self.broker.descriptors()
+            - self.outcome.before.descriptors)
         self.attacker.stop()
         for what, count in self.attacker.counts.items():
             self.outcome.counts[what] = (
