@@ -7,7 +7,7 @@ import socket
 import struct
 import time
 
-from attack import HELLO, attack, codec, harness, publish, subscribe
+from attack import ALL_KEPT, HELLO, attack, codec, harness, publish, subscribe
 
 WELCOME_BYTES_MIN = 12 + 64
 # Descriptors that are left for other things.
@@ -65,7 +65,7 @@ def say(target, poll, opened, first_bytes):
                          else "refused")
 
 
-@attack("20,000 connections, silent", sheds=True, least_seconds=4)
+@attack("20,000 connections, silent", sheds=True, least_seconds=4.0)
 def connections_silent(target):
     """Opens as many connections as there can be and says nothing."""
     count = min(20000, descriptors_max())
@@ -74,7 +74,7 @@ def connections_silent(target):
     target.hold()
 
 
-@attack("20,000 connections, open", least_seconds=4, heartbeat_ms=300000)
+@attack("20,000 connections, open", least_seconds=4.0)
 def connections_open(target):
     """Opens as many connections as there can be and says HELLO on each."""
     count = min(20000, descriptors_max())
@@ -83,7 +83,7 @@ def connections_open(target):
     target.hold()
 
 
-@attack("20,000 subscribers", least_seconds=4, heartbeat_ms=300000)
+@attack("20,000 subscribers", least_seconds=4.0, kept_bytes=ALL_KEPT)
 def connections_subscribed(target):
     """The same; each subscribes to everything, and reads nothing."""
     count = min(20000, descriptors_max())
@@ -93,7 +93,7 @@ def connections_subscribed(target):
     target.hold()
 
 
-@attack("connections go at once", heartbeat_ms=300000)
+@attack("connections go at once")
 def connections_go(target):
     """Opens 5,000 connections, then closes them all at once, over and
     over."""
@@ -136,7 +136,7 @@ def connect_and_close(target):
     storm(target, visit)
 
 
-@attack("HELLO and close")
+@attack("HELLO and close", kept_bytes=ALL_KEPT)
 def hello_and_close(target):
     """Connects, says HELLO, subscribes, publishes, and closes or resets
     without reading anything."""
@@ -150,7 +150,7 @@ def hello_and_close(target):
     storm(target, visit)
 
 
-@attack("half-close storm")
+@attack("half-close storm", kept_bytes=ALL_KEPT)
 def half_close_storm(target):
     """Says HELLO, subscribes, asks for what nobody answers, and shuts down
     its writing side: the broker waits for replies."""

@@ -4,7 +4,8 @@ import itertools
 import random
 
 from attack import (
-    again_and_again, ask, attack, codec, flood, harness, publish, subscribe)
+    ALL_KEPT, again_and_again, ask, attack, codec, flood, harness, publish,
+    subscribe)
 
 CHUNK = 1 << 18
 
@@ -67,7 +68,8 @@ def error_flood(target):
     flood(target, peers, again_and_again(repeated(b"".join(frames))))
 
 
-@attack("large messages", sheds=True, warnings=["memory-tight"])
+@attack("large messages", sheds=True, warnings=["memory-tight"],
+        kept_bytes=ALL_KEPT)
 def large_messages(target):
     """Publishes 8 MiB a time to 40 subscribers that never read."""
     readers = peers_of(target, 40)
@@ -84,7 +86,8 @@ def large_messages(target):
     flood(target, [publisher], pieces)
 
 
-@attack("queues to the brim", sheds=True, warnings=["memory-tight"])
+@attack("queues to the brim", sheds=True, warnings=["memory-tight"],
+        kept_bytes=ALL_KEPT)
 def queues_to_the_brim(target):
     """Forty subscribers with topics of their own never read, until no
     memory is left for messages."""

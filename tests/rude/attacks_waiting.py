@@ -59,8 +59,8 @@ def half_body(target):
 
 @attack("half a body, too many", sheds=True, heartbeat_ms=1000,
         warnings=["memory-tight"],
-        weak="queues may not grow while memory is tight, not even from "
-             "nothing, so the pair loses messages")
+        weak="memory that unfinished frames hold is not taken back; the pair "
+             "pays with its messages")
 def half_body_too_many(target):
     """The same, together more than the broker may use."""
     frame = publish(b"never", bytes(BIG_BODY))

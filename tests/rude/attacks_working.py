@@ -4,7 +4,7 @@ import itertools
 import json
 
 from attack import (
-    ask, attack, codec, flood, publish, subscribe)
+    ALL_KEPT, ask, attack, codec, flood, publish, subscribe)
 
 # The limit of one connection, max_subscriptions.
 EACH = 10000
@@ -157,7 +157,7 @@ def wildcard_tree(target):
         target, b"/".join([b"x"] * levels) + b"/%d/%d"))
 
 
-@attack("$sys/subscriptions")
+@attack("$sys/subscriptions", kept_bytes=ALL_KEPT)
 def system_requests(target):
     """Ten connections ask 20 times each for a page of 10,000 subscriptions,
     and nobody reads the answers."""
@@ -179,7 +179,7 @@ def system_requests(target):
     flood(target, peers, pieces)
 
 
-@attack("$sys/stats")
+@attack("$sys/stats", kept_bytes=ALL_KEPT)
 def stats_requests(target):
     """The same for totals: small answers, as fast as it goes, and reads."""
     peers = [target.peer() for _ in range(4)]

@@ -9,6 +9,7 @@ broker's doing.  Every message has to come, in order, and to be acknowledged.
 """
 import array
 import collections
+import contextlib
 import os
 import select
 import signal
@@ -101,6 +102,15 @@ class Pair:
                 frame.id, self.acknowledged))
         self.acknowledged = frame.id
 
+    def waits(self):
+        """What to say of it beside a complaint."""
+        longest = max((came - sent for sent, came in zip(
+            self.sent, self.came)), default=0)
+        waiting = (time.monotonic() - self.sent[len(self.came)]
+                   if len(self.came) < len(self.sent) else 0)
+        return "the longest wait was %.1f s, the next has lasted %.1f s" % (
+            longest, waiting)
+
     def step(self, timeout):
         writes = [p.sock for p in (self.publisher, self.subscriber) if p.out]
         reads = [self.subscriber.sock, self.publisher.sock, self.channel]
@@ -137,10 +147,9 @@ class Pair:
 
 def run_in_child(address, rate, channel):
     harness.LIBC.prctl(harness.PR_SET_PDEATHSIG, signal.SIGKILL)
-    try:
-        os.nice(-10)
-    except OSError:
-        pass  # not everybody may
+    with contextlib.suppress(OSError):  # not everybody may
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    pair = None
     try:
         pair = Pair(address, rate, channel)
         channel.send("ready")
@@ -148,7 +157,8 @@ def run_in_child(address, rate, channel):
         channel.send((pair.sent.tobytes(), pair.came.tobytes()))
         channel.recv()
     except (AssertionError, OSError, EOFError, codec.ProtocolError) as error:
-        channel.send(AssertionError("the well-behaved pair: %s" % error))
+        channel.send(AssertionError("the well-behaved pair: %s; %s" % (
+            error, pair.waits() if pair else "no connection")))
     os._exit(0)
 
 
