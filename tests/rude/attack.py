@@ -185,17 +185,25 @@ class Flood:
 
     def run(self):
         while self.streams and self.target.going():
-            for number, events in self.poll.poll(20):
-                try:
-                    self.step(self.streams[number], events)
-                except OSError:
-                    self.target.count("closed by the broker")
+            self.turn()
+
+    def run_for(self, seconds):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self.target.going():
+            self.turn()
+
+    def turn(self):
+        for number, events in self.poll.poll(20):
+            try:
+                self.step(self.streams[number], events)
+            except OSError:
+                self.target.count("closed by the broker")
+                self.forget(number)
+            except StopIteration:
+                if self.reads:
+                    self.poll.modify(number, select.POLLIN)
+                else:
                     self.forget(number)
-                except StopIteration:
-                    if self.reads:
-                        self.poll.modify(number, select.POLLIN)
-                    else:
-                        self.forget(number)
 
     def step(self, stream, events):
         sock, pieces, rest = stream

@@ -69,7 +69,7 @@ def error_flood(target):
 
 
 @attack("large messages", sheds=True, warnings=["memory-tight"],
-        kept_bytes=ALL_KEPT)
+        kept_bytes=ALL_KEPT, heartbeat_ms=1000)
 def large_messages(target):
     """Publishes 8 MiB a time to 40 subscribers that never read."""
     readers = peers_of(target, 40)
@@ -87,7 +87,7 @@ def large_messages(target):
 
 
 @attack("queues to the brim", sheds=True, warnings=["memory-tight"],
-        kept_bytes=ALL_KEPT)
+        kept_bytes=ALL_KEPT, heartbeat_ms=1000)
 def queues_to_the_brim(target):
     """Forty subscribers with topics of their own never read, until no
     memory is left for messages."""

@@ -8,7 +8,7 @@ import time
 import unittest
 
 from attack import (
-    HELLO, attack, codec, flood, harness, publish, subscribe)
+    HELLO, Flood, attack, codec, flood, harness, publish, subscribe)
 
 CLONE_NEWNET = 0x40000000
 BIG_BODY = 8 * harness.MIB
@@ -137,6 +137,35 @@ def byte_a_second(target):
                     peer.sock.recv(1)
                     target.count("bytes read")
     flood(target, [publisher], pieces)
+
+
+def block_everybody(target, slow, read):
+    """Fills a queue whose overflow policy is to block the publishers."""
+    slow.send(subscribe(b"#", 1, policy=codec.BLOCK))
+    publisher = target.peer()
+    target.begin()
+
+    def pieces(_number):
+        while True:
+            yield publish(b"flood", bytes(1000)) * 200
+    stream = Flood(target, [publisher], pieces)
+    while target.going():
+        stream.run_for(0.2)
+        target.count("bytes read", read())
+
+
+@attack("blocks, reads nothing", sheds=True, block_timeout_ms=1000)
+def blocks(target):
+    """Subscribes to everything with the policy that publishers wait, and
+    does not read."""
+    block_everybody(target, target.peer(receive_buffer=4096), lambda: 0)
+
+
+@attack("blocks, reads slowly", block_timeout_ms=1000)
+def blocks_slowly(target):
+    """The same, and reads 100,000 bytes a second."""
+    slow = target.peer(receive_buffer=65536)
+    block_everybody(target, slow, lambda: len(slow.sock.recv(20000)))
 
 
 # --- Vanishing without FIN ---------------------------------------------------

@@ -59,7 +59,7 @@ def subscribe_same(target):
     subscribing(target, lambda _who, _n: b"the/same")
 
 
-@attack("SUBSCRIBE beyond the limit", sheds=True)
+@attack("SUBSCRIBE beyond the limit", sheds=True, heartbeat_ms=1000)
 def subscribe_beyond(target):
     """Never unsubscribes and reads no refusal."""
     peers = [target.peer(receive_buffer=4096) for _ in range(10)]

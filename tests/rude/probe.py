@@ -40,7 +40,7 @@ class Peer:
             pass
 
     def frames(self):
-        """What has come, but for PING, which it answers."""
+        """What has come, but for NOTICE, and PING, which it answers."""
         try:
             data = self.sock.recv(262144)
         except BlockingIOError:
@@ -56,7 +56,7 @@ class Peer:
                     return
             elif frame.TYPE == codec.Ping.TYPE:
                 self.write(codec.Pong(id=frame.id, data=frame.data).encode())
-            else:
+            elif frame.TYPE != codec.Notice.TYPE:
                 yield frame
 
 
