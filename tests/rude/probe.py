@@ -5,7 +5,9 @@ rate, the other receives them, in a process of its own.
 Latency is from just before send(2) to just after recv(2): the sender never
 waits for the broker (what a socket does not take waits here, and that
 counts), and what the machine does to this process before sending is not the
-broker's doing.  Every message has to come, in order, and to be acknowledged.
+broker's doing.  The same is measured on the clock of the broker's own CPU
+time: what a message waits on that clock it waits for the broker's work, and
+not for a CPU that others have.  Every message has to come, in order, and to be acknowledged.
 """
 import array
 import collections
@@ -63,8 +65,9 @@ class Peer:
 class Pair:
     """Both of them, and the books of what they did."""
 
-    def __init__(self, address, rate, channel):
+    def __init__(self, address, rate, pid, channel):
         self.channel = channel
+        self.clock = ~pid << 3 | 2  # clock_getcpuclockid(3) of another
         self.interval = 1 / rate
         self.publisher, self.subscriber = Peer(address), Peer(address)
         self.subscriber.raw.sock.settimeout(harness.DEADLINE)
@@ -73,16 +76,18 @@ class Pair:
             raise AssertionError("the pair may not subscribe")
         self.subscriber.sock.setblocking(False)
         self.sent, self.came = array.array("d"), array.array("d")
+        self.sent_cpu, self.came_cpu = array.array("d"), array.array("d")
         self.acknowledged = 0
 
     def publish(self):
         number = len(self.sent)
         frame = codec.Publish(id=number + 1, topic=TOPIC,
                               payload=NUMBER.pack(number)).encode()
+        self.sent_cpu.append(time.clock_gettime(self.clock))
         self.sent.append(time.monotonic())
         self.publisher.write(frame)
 
-    def take_message(self, frame, now):
+    def take_message(self, frame, now, now_cpu):
         if frame.NAME == "CONTEXT":
             return
         if frame.NAME != "PUBLISH":
@@ -92,6 +97,7 @@ class Pair:
             raise AssertionError("message %d came where %d was due" % (
                 number, len(self.came)))
         self.came.append(now)
+        self.came_cpu.append(now_cpu)
 
     def take_answer(self, frame):
         # Attackers may be subscribed, too, and have no room.
@@ -116,9 +122,10 @@ class Pair:
         reads = [self.subscriber.sock, self.publisher.sock, self.channel]
         readable, writable, _ = select.select(reads, writes, [], timeout)
         if self.subscriber.sock in readable:
-            now = time.monotonic()
-            for frame in self.subscriber.frames():
-                self.take_message(frame, now)
+            frames = list(self.subscriber.frames())
+            now, cpu = time.monotonic(), time.clock_gettime(self.clock)
+            for frame in frames:
+                self.take_message(frame, now, cpu)
         if self.publisher.sock in readable:
             for frame in self.publisher.frames():
                 self.take_answer(frame)
@@ -145,16 +152,17 @@ class Pair:
                         len(self.sent), len(self.came), self.acknowledged))
 
 
-def run_in_child(address, rate, channel):
+def run_in_child(address, rate, pid, channel):
     harness.LIBC.prctl(harness.PR_SET_PDEATHSIG, signal.SIGKILL)
     with contextlib.suppress(OSError):  # not everybody may
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     pair = None
     try:
-        pair = Pair(address, rate, channel)
+        pair = Pair(address, rate, pid, channel)
         channel.send("ready")
         pair.run()
-        channel.send((pair.sent.tobytes(), pair.came.tobytes()))
+        channel.send([times.tobytes() for times in (
+            pair.sent, pair.came, pair.sent_cpu, pair.came_cpu)])
         channel.recv()
     except (AssertionError, OSError, EOFError, codec.ProtocolError) as error:
         channel.send(AssertionError("the well-behaved pair: %s; %s" % (
@@ -162,7 +170,9 @@ def run_in_child(address, rate, channel):
     os._exit(0)
 
 
-Figures = collections.namedtuple("Figures", "count median p99 worst")
+# In milliseconds; p99_cpu and worst_cpu are of the broker's CPU time.
+Figures = collections.namedtuple(
+    "Figures", "count p99 worst p99_cpu worst_cpu")
 
 
 def percentile(ordered, share):
@@ -172,13 +182,13 @@ def percentile(ordered, share):
 class Probe:
     """The pair, seen from the process that measures."""
 
-    def __init__(self, address, rate=500):
+    def __init__(self, address, pid, rate=500):
         self.channel, theirs = FORK.Pipe()
         self.process = FORK.Process(target=run_in_child,
-                                    args=(address, rate, theirs))
+                                    args=(address, rate, pid, theirs))
         self.process.start()
         theirs.close()
-        self.sent = self.came = None
+        self.sent, self.waits = [], []
         self._receive(harness.DEADLINE)
 
     def _receive(self, timeout):
@@ -202,20 +212,22 @@ class Probe:
         how many messages there were."""
         self.check()
         self.channel.send("finish")
-        sent, came = self._receive(2 * harness.DEADLINE)
-        self.sent, self.came = array.array("d", sent), array.array("d", came)
+        times = [array.array("d", data)
+                 for data in self._receive(2 * harness.DEADLINE)]
+        self.sent = times[0]
+        self.waits = [((came - sent) * 1000, (came_cpu - sent_cpu) * 1000)
+                      for sent, came, sent_cpu, came_cpu in zip(*times)]
         return len(self.sent)
 
     def figures(self, begin, end):
-        """Of the messages sent between these times, in milliseconds."""
-        waits = sorted(
-            (came - sent) * 1000
-            for sent, came in zip(self.sent, self.came)
-            if begin <= sent < end)
+        """Of the messages sent between these times."""
+        waits = [wait for sent, wait in zip(self.sent, self.waits)
+                 if begin <= sent < end]
         if not waits:
             raise AssertionError("no messages in this time")
-        return Figures(len(waits), percentile(waits, 0.5),
-                       percentile(waits, 0.99), waits[-1])
+        elapsed, cpu = (sorted(kind) for kind in zip(*waits))
+        return Figures(len(waits), percentile(elapsed, 0.99), elapsed[-1],
+                       percentile(cpu, 0.99), cpu[-1])
 
     def destroy(self):
         if self.process.is_alive():

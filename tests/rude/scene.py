@@ -65,21 +65,18 @@ class Outcome:
     recovery: float = 0.0  # seconds until the descriptors were back
     messages: int = 0
 
-    def p99(self, which):
-        return statistics.median(f.p99 for f in getattr(self, which))
+    def median(self, which, figure):
+        """Of the rounds; `which` is quiet or under."""
+        return statistics.median(getattr(f, figure)
+                                 for f in getattr(self, which))
 
-    def worst(self, which):
-        return max(f.worst for f in getattr(self, which))
+    def worst(self, which, figure="worst"):
+        return max(getattr(f, figure) for f in getattr(self, which))
 
-    @property
-    def factor(self):
-        """The median of the rounds' own ratios."""
-        return statistics.median(
-            u.p99 / q.p99 for q, u in zip(self.quiet, self.under))
-
-    def stays_within(self, factor=5.0, extra_ms=10.0):
-        quiet = self.p99("quiet")
-        return self.p99("under") <= max(factor * quiet, quiet + extra_ms)
+    def stays_within(self, figure, factor=5.0, extra_ms=10.0):
+        quiet = self.median("quiet", figure)
+        return self.median("under", figure) <= max(factor * quiet,
+                                                   quiet + extra_ms)
 
 
 class Scene:
@@ -115,7 +112,8 @@ class Scene:
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, self.broker.process.pid, -20)
         self.broker.wait_ready()
-        self.pair = probe.Probe(self.broker.tcp)
+        self.pair = probe.Probe(self.broker.tcp,
+                                self.broker.process.pid)
         self.wait(QUIET_SECONDS)
         self.outcome.before = self.state()
 
