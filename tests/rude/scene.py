@@ -5,6 +5,7 @@ pair notices of it, and whether everything is as before afterwards.
 import contextlib
 import os
 import re
+import resource
 import signal
 import statistics
 import time
@@ -27,7 +28,7 @@ HASTY = {"heartbeat_ms": 2000, "handshake_timeout_ms": 1000,
          "write_timeout_ms": 1000, "close_linger_ms": 500,
          "half_close_linger_ms": 500}
 PATIENT = {"write_timeout_ms": 10000}
-# The broker's own account has no such excuse: some receive blocks.
+# What the broker's own account of memory may keep: some receive blocks.
 KEPT_ACCOUNT_MAX = 2 * MIB
 # To see how it is without an attack, where that is only shown.
 QUIET_SECONDS = 0.1
@@ -106,7 +107,9 @@ class Scene:
         return self.outcome
 
     def start(self, options):
-        self.broker = harness.Broker(**options)
+        # As many connections as there can be on this machine.
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        self.broker = harness.Broker(nofile=files, **options)
         if self.cpus:
             os.sched_setaffinity(self.broker.process.pid, self.cpus)
         with contextlib.suppress(OSError):
@@ -167,8 +170,12 @@ class Scene:
                  + entry["dropped"], "books do not balance: %r" % entry)
 
     def connection(self):
-        return wire.Connection(self.broker.tcp,
-                                              timeout=harness.DEADLINE)
+        """One that asks for figures, as soon as there is room for it."""
+        def let_in():
+            with contextlib.suppress(wire.Closed, ConnectionError):
+                return wire.Connection(self.broker.tcp,
+                                       timeout=harness.DEADLINE)
+        return harness.wait_until(let_in, what="to be let in")
 
     def wait_for_descriptors(self, when):
         self.check_running()
