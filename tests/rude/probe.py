@@ -7,7 +7,8 @@ waits for the broker (what a socket does not take waits here, and that
 counts), and what the machine does to this process before sending is not the
 broker's doing.  The same is measured on the clock of the broker's own CPU
 time: what a message waits on that clock it waits for the broker's work, and
-not for a CPU that others have.  Every message has to come, in order, and to be acknowledged.
+not for a CPU that others have.  Every message has to come, in order, and to
+be acknowledged.
 """
 import array
 import collections

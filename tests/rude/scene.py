@@ -27,7 +27,7 @@ OPTIONS = {
 HASTY = {"heartbeat_ms": 2000, "handshake_timeout_ms": 1000,
          "write_timeout_ms": 1000, "close_linger_ms": 500,
          "half_close_linger_ms": 500}
-PATIENT = {"write_timeout_ms": 10000}
+PATIENT = {"heartbeat_ms": 5000, "write_timeout_ms": 10000}
 # What the broker's own account of memory may keep: some receive blocks.
 KEPT_ACCOUNT_MAX = 2 * MIB
 # To see how it is without an attack, where that is only shown.
