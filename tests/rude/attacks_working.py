@@ -157,7 +157,7 @@ def wildcard_tree(target):
         target, b"/".join([b"x"] * levels) + b"/%d/%d"))
 
 
-@attack("$sys/subscriptions", kept_bytes=ALL_KEPT)
+@attack("$sys/subscriptions", kept_bytes=ALL_KEPT, warnings=["memory-tight"])
 def system_requests(target):
     """Ten connections ask 20 times each for a page of 10,000 subscriptions,
     and nobody reads the answers."""

@@ -22,8 +22,8 @@ OPTIONS = {
     "max_memory_bytes": 256 * MIB, "heartbeat_min_ms": 20,
     "session_memory_ms": 1000,
 }
-# The broker's patience: to be waited for in a test, and as it is in earnest
-# or nearly so.
+# The broker's patience: where a test waits for its end, and nearly as it is in
+# earnest.
 HASTY = {"heartbeat_ms": 2000, "handshake_timeout_ms": 1000,
          "write_timeout_ms": 1000, "close_linger_ms": 500,
          "half_close_linger_ms": 500}
@@ -95,7 +95,8 @@ class Scene:
         with self.attack.stage() as more, contextlib.ExitStack() as stack:
             stack.callback(self.destroy)
             try:
-                self.start({**OPTIONS, **(HASTY if self.short else PATIENT),
+                hasty = self.short and self.attack.sheds
+                self.start({**OPTIONS, **(HASTY if hasty else PATIENT),
                             **self.attack.options, **more})
                 for number in range(self.rounds):
                     self.round(number)
