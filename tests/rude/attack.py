@@ -30,7 +30,8 @@ import wire_codec as codec  # noqa: E402
 HELLO = codec.Hello(id=1).encode()
 FORK = multiprocessing.get_context("fork")
 ATTACKS = {}
-ALL_KEPT = 256 * harness.MIB
+# All that messages may take, and what answers take while they are made.
+ALL_KEPT = 320 * harness.MIB
 # The files with attacks, in the order of the table.
 FILES = ("attacks_waiting", "attacks_flooding", "attacks_working",
          "attacks_connecting", "attacks_speaking")
