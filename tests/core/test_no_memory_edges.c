@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * As test_no_memory.c, of single situations: outcomes of many messages from one
+ * worker to another, retained values, refusals, gaps. Whichever allocation
+ * fails, every frame that asks for an answer gets one, in its order, or the
+ * connection is given up. */
+#include "allocator.h"
+#include "expect.h"
+#include "session.h"
+
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define IDS   3000 /* in one frame: more than a queue keeps memory for */
+#define HOME  0
+#define OTHER 1
+
+static struct fake_peer *
+open_with(
+    struct fake_net *net, uint32_t worker, const struct broker_hello *hello)
+{
+    struct fake_peer *peer = fake_connect_to(net, worker);
+    struct say say = {0};
+    say_hello_with(&say, hello);
+    expect_fed(peer, &say);
+    fake_mail_settle(net);
+    (void)expect_frame(peer, BROKER_FRAME_WELCOME);
+    return peer;
+}
+
+static struct fake_peer *
+open_at(struct fake_net *net, uint32_t worker)
+{
+    return open_with(net, worker, &say_hello_default);
+}
+
+static void
+net_of(struct fake_net *net, uint32_t workers)
+{
+    struct core_options options = fake_options();
+    options.workers = workers;
+    options.max_output_bytes = 1u << 20;
+    options.max_subscriptions = IDS;
+    fake_net_init(net, &options, 1, allocator_guard);
+    cr_assert_not_null(net->core);
+}
+
+/* A situation that is played until it has fewer than n allocations: the n-th
+ * fails. Nothing may be left of it. */
+typedef void situation(uint32_t workers);
+
+static void
+play_all(situation *play, uint32_t workers, uint64_t at_least)
+{
+    uint64_t n = 0;
+    do {
+        int64_t live = allocator.live;
+        n++;
+        allocator.failed = false;
+        allocator.and_all_after = false;
+        /* The situation sets the countdown when it begins. */
+        allocator.countdown = n;
+        play(workers);
+        allocator.countdown = 0;
+        cr_assert_eq(allocator.live, live, "allocation %llu: %lld are left",
+            (unsigned long long)n, (long long)(allocator.live - live));
+    } while (allocator.failed);
+    cr_assert_gt(n, at_least, "only %llu allocations", (unsigned long long)n);
+}
+
+/* What comes before the situation is not to fail. */
+static uint64_t
+pause_failing(void)
+{
+    uint64_t n = allocator.countdown;
+    allocator.countdown = 0;
+    return n;
+}
+
+/* ---- outcomes ------------------------------------------------------------ */
+
+#define MESSAGES 100 /* more than there are letters in a bag */
+
+/* Takes everything: every number from 1 on was answered once, in order; those
+ * of large messages, which are even, were refused. Without memory to note who
+ * was refused, more may be said to be. */
+static void
+check_outcomes(struct fake_peer *writer)
+{
+    struct broker_frame frame;
+    struct broker_puback puback;
+    uint32_t next = 1;
+    fake_take_all(writer);
+    while (fake_next(writer, &frame)) {
+        if (frame.type == BROKER_FRAME_ERROR) {
+            cr_assert_eq(frame.id, next); /* MEMORY */
+            next++;
+        }
+        if (frame.type != BROKER_FRAME_PUBACK) {
+            continue;
+        }
+        cr_assert_eq(broker_puback_decode(&frame, &puback), BROKER_OK);
+        cr_assert_eq(puback.id, next + puback.count - 1);
+        cr_assert(puback.refused == 1 || (puback.count == 1 && next % 2 == 1),
+            "message %u was not refused", next);
+        next += puback.count;
+    }
+    cr_assert(writer->session == NULL || next == MESSAGES + 1,
+        "%u messages are answered", next - 1);
+}
+
+static void
+many_outcomes(uint32_t workers)
+{
+    uint64_t n = pause_failing();
+    struct broker_hello small = say_hello_default;
+    small.max_body_bytes = BROKER_BODY_BYTES_MIN;
+    uint8_t *large = calloc(1, BROKER_BODY_BYTES_MIN);
+    struct fake_net net;
+    net_of(&net, workers);
+    struct fake_peer *narrow = open_with(&net, HOME, &small);
+    struct fake_peer *writer = open_at(&net, workers > 1 ? OTHER : HOME);
+    struct say say = {0};
+    say_subscribe(&say, 1, "a");
+    expect_fed(narrow, &say);
+    expect_suback(narrow, 1, 0);
+    struct say_message message = {.topic = "a", .payload = large};
+    for (message.id = 1; message.id <= MESSAGES; message.id++) {
+        message.payload_bytes = message.id % 2 == 1 ? 1 : BROKER_BODY_BYTES_MIN;
+        say_message(&say, &message);
+    }
+    allocator.countdown = n;
+    fake_feed_say(writer, &say, SIZE_MAX);
+    (void)pause_failing();
+    say_fini(&say);
+    fake_check(&net);
+    check_outcomes(writer);
+    fake_net_fini(&net);
+    free(large);
+}
+
+Test(no_memory_edges, outcomes_are_said_sooner_or_later)
+{
+    play_all(many_outcomes, 1, 10);
+    play_all(many_outcomes, 2, 50);
+}
+
+/* ---- retained values ----------------------------------------------------- */
+
+#define VALUES 20
+
+/* In the place of a message. */
+static int
+missing(const struct broker_frame *frame)
+{
+    struct broker_gap gap;
+    cr_assert_eq(broker_gap_decode(frame, &gap), BROKER_OK);
+    return (int)gap.count;
+}
+
+/* Returns what the subscription got, or -1 if it was refused. */
+static int
+count_retained(struct fake_peer *peer, uint32_t id)
+{
+    struct broker_frame frame;
+    struct broker_suback suback;
+    int retained = -1;
+    int messages = 0;
+    bool answered = false;
+    fake_take_all(peer);
+    while (fake_next(peer, &frame)) {
+        if (frame.type == BROKER_FRAME_SUBACK) {
+            cr_assert_eq(broker_suback_decode(&frame, &suback), BROKER_OK);
+            cr_assert_eq(suback.id, id);
+            retained = (int)suback.retained;
+        }
+        answered = answered || frame.type == BROKER_FRAME_SUBACK ||
+                   frame.type == BROKER_FRAME_ERROR;
+        messages += frame.type == BROKER_FRAME_PUBLISH ? 1
+                    : frame.type == BROKER_FRAME_GAP   ? missing(&frame)
+                                                       : 0;
+    }
+    cr_assert(answered || peer->session == NULL, "no answer");
+    cr_assert(retained == -1 || peer->session == NULL || messages == retained,
+        "%d values of %d", messages, retained);
+    return retained;
+}
+
+static void
+subscribe_retained(uint32_t workers)
+{
+    uint64_t n = pause_failing();
+    struct fake_net net;
+    net_of(&net, workers);
+    struct fake_peer *writer = open_at(&net, HOME);
+    struct fake_peer *reader = open_at(&net, workers - 1);
+    struct say say = {0};
+    for (int i = 0; i < VALUES; i++) {
+        char topic[16];
+        snprintf(topic, sizeof topic, "v/%d", i);
+        struct say_message value = {.flags = BROKER_PUBLISH_RETAIN,
+            .topic = topic,
+            .payload = topic,
+            .payload_bytes = strlen(topic)};
+        say_message(&say, &value);
+    }
+    expect_fed(writer, &say);
+    say_subscribe(&say, 1, "v/+");
+    allocator.countdown = n;
+    fake_feed_say(reader, &say, SIZE_MAX);
+    (void)pause_failing();
+    say_fini(&say);
+    fake_check(&net);
+    int count = count_retained(reader, 1);
+    cr_assert(count == VALUES || count == -1, "%d values", count);
+    if (reader->session != NULL && count == -1) {
+        say_subscribe(&say, 1, "v/+"); /* now there is memory */
+        expect_fed(reader, &say);
+        cr_assert_eq(count_retained(reader, 1), VALUES);
+    }
+    fake_net_fini(&net);
+}
+
+Test(no_memory_edges, retained_values_all_or_none)
+{
+    play_all(subscribe_retained, 1, 5);
+    play_all(subscribe_retained, 2, 20);
+    play_all(subscribe_retained, 3, 20);
+}
+
+/* Kept and acknowledged, or refused and not kept. */
+static void
+publish_retained_value(uint32_t workers)
+{
+    uint64_t n = pause_failing();
+    struct fake_net net;
+    net_of(&net, workers);
+    struct fake_peer *writer = open_at(&net, workers - 1);
+    static const struct say_message value = {.id = 1,
+        .flags = BROKER_PUBLISH_RETAIN,
+        .topic = "v",
+        .payload = "x",
+        .payload_bytes = 1};
+    struct say say = {0};
+    say_message(&say, &value);
+    say_publish(&say, 2, "nobody", "x");
+    allocator.countdown = n;
+    fake_feed_say(writer, &say, SIZE_MAX);
+    (void)pause_failing();
+    say_fini(&say);
+    fake_check(&net);
+    struct broker_frame frame;
+    fake_take_all(writer);
+    if (fake_next(writer, &frame)) {
+        bool kept = net.core->retained.topics == 1;
+        cr_assert_eq(
+            frame.type, kept ? BROKER_FRAME_PUBACK : BROKER_FRAME_ERROR);
+        cr_assert(frame.type == BROKER_FRAME_ERROR || frame.id == 2 ||
+                  fake_next(writer, &frame));
+    } else {
+        cr_assert_null(writer->session, "no answer");
+    }
+    fake_net_fini(&net);
+}
+
+Test(no_memory_edges, a_retained_value_is_kept_or_refused)
+{
+    play_all(publish_retained_value, 1, 3);
+    play_all(publish_retained_value, 2, 5);
+}
+
+/* ---- refusals and gaps --------------------------------------------------- */
+
+static void
+refuse_long_topic(uint32_t workers)
+{
+    uint64_t n = pause_failing();
+    char topic[1000];
+    memset(topic, 't', sizeof topic);
+    topic[sizeof topic - 2] = '+';
+    topic[sizeof topic - 1] = '\0';
+    struct fake_net net;
+    net_of(&net, workers);
+    struct fake_peer *writer = open_at(&net, HOME);
+    struct say say = {0};
+    say_publish(&say, 0, topic, "x");
+    allocator.countdown = n;
+    fake_feed_say(writer, &say, SIZE_MAX);
+    fake_take_all(writer);
+    (void)pause_failing();
+    say_fini(&say);
+    struct broker_frame frame;
+    bool answered = fake_next(writer, &frame);
+    cr_assert(answered == (writer->session != NULL), "silence");
+    cr_assert(!answered || frame.type == BROKER_FRAME_ERROR);
+    fake_net_fini(&net);
+}
+
+static void
+answer_stranger(uint32_t workers)
+{
+    uint64_t n = pause_failing();
+    struct fake_net net;
+    net_of(&net, workers);
+    struct fake_peer *peer = fake_connect(&net);
+    allocator.countdown = n;
+    fake_feed(peer, "GET / HTTP/1.1\r\n\r\n", 18);
+    fake_take_all(peer);
+    fake_feed(peer, "GET / HTTP/1.1\r\n\r\n", 18); /* if it was not read */
+    fake_take_all(peer);
+    (void)pause_failing();
+    cr_assert_null(peer->session, "it goes on with a stranger");
+    fake_net_fini(&net);
+}
+
+/* A peer whose only news is a gap: it gets it, or is given up. */
+static void
+report_gap(uint32_t workers)
+{
+    uint64_t n = pause_failing();
+    struct broker_hello small = say_hello_default;
+    small.max_body_bytes = BROKER_BODY_BYTES_MIN;
+    uint8_t *large = calloc(1, BROKER_BODY_BYTES_MIN);
+    struct fake_net net;
+    net_of(&net, workers);
+    struct fake_peer *narrow = open_with(&net, HOME, &small);
+    struct fake_peer *writer = open_at(&net, HOME);
+    struct say say = {0};
+    for (uint32_t id = 1; id <= IDS; id++) {
+        say_subscribe(&say, id, "a");
+    }
+    fake_feed_say(narrow, &say, SIZE_MAX);
+    for (uint32_t id = 1; id <= IDS; id++) {
+        expect_suback(narrow, id, 0);
+    }
+    struct say_message message = {
+        .topic = "a", .payload = large, .payload_bytes = BROKER_BODY_BYTES_MIN};
+    say_message(&say, &message);
+    expect_fed(writer, &say);
+    allocator.countdown = n;
+    fake_take_all(narrow);
+    (void)pause_failing();
+    struct broker_frame frame;
+    if (narrow->session != NULL) {
+        cr_assert(fake_next(narrow, &frame));
+        cr_assert_eq(frame.type, BROKER_FRAME_GAP);
+    } else {
+        cr_assert_not(fake_next(narrow, &frame));
+    }
+    fake_net_fini(&net);
+    free(large);
+}
+
+Test(no_memory_edges, a_refusal_is_told_or_the_peer_given_up)
+{
+    play_all(refuse_long_topic, 1, 2);
+}
+
+Test(no_memory_edges, a_stranger_is_answered_or_given_up)
+{
+    play_all(answer_stranger, 1, 1);
+}
+
+Test(no_memory_edges, a_gap_is_reported_or_the_peer_given_up)
+{
+    play_all(report_gap, 1, 1);
+}
+
+/* ---- a large frame ------------------------------------------------------- */
+
+/* There is no memory for a block of its own: the peer is not read from until
+ * there is. */
+Test(no_memory_edges, a_large_frame_waits_for_memory)
+{
+    enum { BYTES = 400000 };
+    struct fake_net net;
+    net_of(&net, 1);
+    struct fake_peer *writer = open_at(&net, HOME);
+    struct fake_peer *other = open_at(&net, HOME);
+    uint8_t *large = calloc(1, BYTES);
+    struct say_message message = {
+        .id = 1, .topic = "a", .payload = large, .payload_bytes = BYTES};
+    struct say say = {0};
+    say_message(&say, &message);
+    cr_assert_eq(fake_feed(writer, say.bytes, 5000), 5000);
+    fake_feed(other, "\0\0", 2); /* stands behind it in the same block */
+    uint64_t tight = net.core->pool.bytes_tight;
+    net.core->pool.bytes_tight = 0;
+    cr_assert_eq(fake_feed(writer, say.bytes + 5000, say.len - 5000), 0);
+    cr_assert_not_null(writer->session);
+    net.core->pool.bytes_tight = tight;
+    cr_assert_eq(
+        fake_feed(writer, say.bytes + 5000, say.len - 5000), say.len - 5000);
+    expect_puback(writer, 1, 1, 0, 0);
+    say_fini(&say);
+    free(large);
+    fake_net_fini(&net);
+}
