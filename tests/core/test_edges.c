@@ -402,6 +402,30 @@ Test(edges, without_lingering_a_request_ends_with_the_half_close)
     fake_net_fini(&net);
 }
 
+/* Who said goodbye and waits for replies is not listened to any more. */
+Test(edges, nothing_is_heard_after_goodbye)
+{
+    struct fake_net net;
+    expect_net(&net);
+    struct fake_peer *server = expect_open(&net);
+    struct fake_peer *asker = expect_open(&net);
+    subscribe(server, 1, "time");
+    subscribe(asker, 1, "inbox");
+    struct say say = {0};
+    say_request(&say, 1, "time", "inbox");
+    say_goaway(&say);
+    say_publish(&say, 2, "time", "x");
+    say_ping(&say, 3);
+    expect_fed(asker, &say);
+    expect_puback(asker, 1, 1, 1, 0);
+    expect_nothing(asker);
+    cr_assert_not_null(asker->session);
+    expect_context(server, 1, 0, 0);
+    (void)expect_frame(server, BROKER_FRAME_PUBLISH);
+    expect_nothing(server);
+    fake_net_fini(&net);
+}
+
 /* A core that is alone has no mail to read. */
 Test(edges, one_worker_has_no_mail)
 {

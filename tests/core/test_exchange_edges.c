@@ -125,6 +125,85 @@ Test(exchange_edges, all_kinds_of_outcomes_wait_for_the_first)
     fake_net_fini(&net);
 }
 
+/* The outcome of what was said last is known, but not that of the first. What
+ * needs no other worker's answer is put behind it: with it if it came to the
+ * same, or by itself. */
+Test(exchange_edges, what_is_known_at_once_waits_behind_what_is_known)
+{
+    struct fake_net net;
+    net_of(&net, 3);
+    struct broker_hello small = say_hello_default;
+    small.max_body_bytes = BROKER_BODY_BYTES_MIN;
+    struct fake_peer *slow = open_at(&net, THIRD);
+    struct fake_peer *narrow = open_with(&net, HOME, &small);
+    struct fake_peer *writer = open_at(&net, OTHER);
+    subscribe(slow, 1, "slow");
+    subscribe(narrow, 1, "narrow");
+    subscribe(writer, 1, "own");
+    fake_mail_hold(&net);
+    uint8_t *large = calloc(1, BROKER_BODY_BYTES_MIN);
+    struct say_message message = {.topic = "narrow", .payload = large};
+    struct say say = {0};
+    say_publish(&say, 1, "slow", "x");
+    for (message.id = 2; message.id <= 3; message.id++) { /* two outcomes */
+        message.payload_bytes = message.id == 2 ? BROKER_BODY_BYTES_MIN : 1;
+        say_message(&say, &message);
+    }
+    expect_fed(writer, &say);
+    settle_without(&net, THIRD);
+    say_publish(&say, 4, "own", "x");
+    say_publish(&say, 5, "narrow", "x"); /* one outcome, like its own */
+    expect_fed(writer, &say);
+    settle_without(&net, THIRD);
+    say_publish(&say, 6, "own", "x");
+    say_request(&say, 7, "narrow", "own");
+    expect_fed(writer, &say);
+    settle_without(&net, THIRD);
+    say_publish(&say, 8, "own", "x");
+    say_publish(&say, 9, "nobody", "x");
+    expect_fed(writer, &say);
+    expect_context(writer, 1, 0, 0);
+    for (int i = 0; i < 3; i++) {
+        expect_publish(writer, "own", "x");
+    }
+    expect_nothing(writer);
+    fake_mail_settle(&net);
+    expect_puback(writer, 1, 1, 1, 0);
+    expect_puback(writer, 2, 1, 1, 1);
+    expect_puback(writer, 8, 6, 1, 0);
+    expect_puback(writer, 9, 1, 0, 0);
+    free(large);
+    fake_net_fini(&net);
+}
+
+/* A member of a queue group says goodbye. Until the other workers know, nothing
+ * else that it said is looked at, nor afterwards. */
+Test(exchange_edges, nothing_is_heard_while_a_member_leaves)
+{
+    static const struct say_subscription member = {
+        .id = 1, .filter = "work", .group = "g"};
+    struct fake_net net;
+    net_of(&net, 2);
+    struct fake_peer *reader = open_at(&net, HOME);
+    struct fake_peer *leaver = open_at(&net, OTHER);
+    subscribe(reader, 1, "a");
+    struct say say = {0};
+    say_subscribe_with(&say, &member);
+    expect_fed(leaver, &say);
+    expect_suback(leaver, 1, 0);
+    fake_mail_hold(&net);
+    say_goaway(&say);
+    say_publish(&say, 1, "a", "x");
+    expect_fed(leaver, &say);
+    expect_nothing(leaver);
+    cr_assert_not_null(leaver->session);
+    fake_mail_settle(&net);
+    expect_nothing(leaver);
+    cr_assert_null(leaver->session);
+    expect_nothing(reader);
+    fake_net_fini(&net);
+}
+
 /* A request that nobody turns out to be there for, behind a message that is not
  * answered yet. */
 Test(exchange_edges, a_request_for_nobody_waits_for_its_turn)
