@@ -62,6 +62,8 @@ settle_without(struct fake_net *net, uint32_t left_out)
         moved = false;
         for (uint32_t worker = 0; worker < net->workers; worker++) {
             fake_mail_end_turn(net, worker);
+        }
+        for (uint32_t worker = 0; worker < net->workers; worker++) {
             while (worker != left_out && fake_mail_step(net, worker)) {
                 moved = true;
             }
@@ -130,49 +132,59 @@ Test(exchange_edges, all_kinds_of_outcomes_wait_for_the_first)
  * same, or by itself. */
 Test(exchange_edges, what_is_known_at_once_waits_behind_what_is_known)
 {
+    enum { OUTPUT_BYTES = 100000, FIRST_BYTES = 97000, LARGE_BYTES = 6000 };
+    static const struct say_subscription newest = {
+        .id = 1, .filter = "full", .overflow = BROKER_OVERFLOW_DROP_NEWEST};
+    static const uint8_t payload[FIRST_BYTES];
+    struct core_options options = fake_options();
+    options.workers = 3;
+    options.max_output_bytes = OUTPUT_BYTES;
     struct fake_net net;
-    net_of(&net, 3);
-    struct broker_hello small = say_hello_default;
-    small.max_body_bytes = BROKER_BODY_BYTES_MIN;
+    fake_net_init(&net, &options, 1, NULL);
     struct fake_peer *slow = open_at(&net, THIRD);
-    struct fake_peer *narrow = open_with(&net, HOME, &small);
+    struct fake_peer *full = open_at(&net, HOME);
     struct fake_peer *writer = open_at(&net, OTHER);
     subscribe(slow, 1, "slow");
-    subscribe(narrow, 1, "narrow");
     subscribe(writer, 1, "own");
-    fake_mail_hold(&net);
-    uint8_t *large = calloc(1, BROKER_BODY_BYTES_MIN);
-    struct say_message message = {.topic = "narrow", .payload = large};
     struct say say = {0};
+    say_subscribe_with(&say, &newest);
+    expect_fed(full, &say);
+    expect_suback(full, 1, 0);
+    struct say_message message = {
+        .topic = "full", .payload = payload, .payload_bytes = FIRST_BYTES};
+    say_message(&say, &message);
+    expect_fed(writer, &say);
+    fake_mail_hold(&net);
     say_publish(&say, 1, "slow", "x");
     for (message.id = 2; message.id <= 3; message.id++) { /* two outcomes */
-        message.payload_bytes = message.id == 2 ? BROKER_BODY_BYTES_MIN : 1;
+        message.payload_bytes = message.id == 2 ? LARGE_BYTES : 1;
         say_message(&say, &message);
     }
     expect_fed(writer, &say);
     settle_without(&net, THIRD);
-    say_publish(&say, 4, "own", "x");
-    say_publish(&say, 5, "narrow", "x"); /* one outcome, like its own */
+    for (uint32_t id = 4; id <= 13; id++) {
+        say_publish(&say, id, "own", "x");
+    }
+    say_publish(&say, 14, "full", "x"); /* one outcome, like its own */
     expect_fed(writer, &say);
     settle_without(&net, THIRD);
-    say_publish(&say, 6, "own", "x");
-    say_request(&say, 7, "narrow", "own");
+    say_publish(&say, 15, "own", "x");
+    say_request(&say, 16, "full", "own");
     expect_fed(writer, &say);
     settle_without(&net, THIRD);
-    say_publish(&say, 8, "own", "x");
-    say_publish(&say, 9, "nobody", "x");
+    say_publish(&say, 17, "own", "x");
+    say_publish(&say, 18, "nobody", "x");
     expect_fed(writer, &say);
     expect_context(writer, 1, 0, 0);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 12; i++) {
         expect_publish(writer, "own", "x");
     }
     expect_nothing(writer);
     fake_mail_settle(&net);
     expect_puback(writer, 1, 1, 1, 0);
     expect_puback(writer, 2, 1, 1, 1);
-    expect_puback(writer, 8, 6, 1, 0);
-    expect_puback(writer, 9, 1, 0, 0);
-    free(large);
+    expect_puback(writer, 17, 15, 1, 0);
+    expect_puback(writer, 18, 1, 0, 0);
     fake_net_fini(&net);
 }
 
@@ -204,20 +216,27 @@ Test(exchange_edges, nothing_is_heard_while_a_member_leaves)
     fake_net_fini(&net);
 }
 
-/* A request that nobody turns out to be there for, behind a message that is not
- * answered yet. */
+/* A request is on its way to a subscription that ends meanwhile. It is refused
+ * when its turn comes, and what is said behind it is not. */
 Test(exchange_edges, a_request_for_nobody_waits_for_its_turn)
 {
     struct fake_net net;
     net_of(&net, 3);
     struct fake_peer *slow = open_at(&net, THIRD);
+    struct fake_peer *server = open_at(&net, HOME);
     struct fake_peer *writer = open_at(&net, OTHER);
     subscribe(slow, 1, "slow");
+    subscribe(server, 1, "gone");
     fake_mail_hold(&net);
     struct say say = {0};
+    say_unsubscribe(&say, 1, 0);
+    expect_fed(server, &say);
     say_publish(&say, 1, "slow", "x");
-    say_request(&say, 2, "nobody", "own");
+    say_request(&say, 2, "gone", "own");
+    expect_fed(writer, &say);
+    settle_without(&net, THIRD);
     say_publish(&say, 3, "nobody", "x");
+    say_request(&say, 4, "nobody", "own");
     expect_fed(writer, &say);
     settle_without(&net, THIRD);
     expect_nothing(writer);
@@ -225,6 +244,7 @@ Test(exchange_edges, a_request_for_nobody_waits_for_its_turn)
     expect_puback(writer, 1, 1, 1, 0);
     expect_error(writer, BROKER_E_NO_SUBSCRIBERS, 2, BROKER_FRAME_PUBLISH);
     expect_puback(writer, 3, 1, 0, 0);
+    expect_error(writer, BROKER_E_NO_SUBSCRIBERS, 4, BROKER_FRAME_PUBLISH);
     fake_net_fini(&net);
 }
 
