@@ -60,3 +60,41 @@ Test(address, longest_fits_the_text)
     broker_address_format(&address, text, sizeof text);
     cr_assert_eq(strlen(text), strlen("tcp://[]:65535") + 255);
 }
+
+/* The host's array is longer than any number of IPv6 with its zone. */
+Test(address, numbers_and_zones_have_a_length)
+{
+    static const char *const good[] = {"tcp://[::1]:1", "tcp://[fe80::1%eth0]",
+        "tcp://[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255]"};
+    static const char *const bad[] = {"tcp://[fe80::1%]:1", "tcp://[]:1",
+        "tcp://[0000:0000:0000:0000:0000:0000:0000:0000:0000:0000]",
+        "tcp:///:4655", "tcp:///"};
+    struct broker_address address;
+
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        cr_assert_eq(broker_address_parse(good[i], &address, NULL), BROKER_OK,
+            "%s", good[i]);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        (void)why_bad(bad[i]);
+    }
+}
+
+Test(address, default_in_a_directory_that_leaves_no_room)
+{
+    struct broker_address address;
+    char directory[sizeof address.path + 1];
+    size_t most = sizeof address.path - 1 - strlen("/" BROKER_SOCKET_NAME);
+
+    memset(directory, 'd', sizeof directory);
+    directory[0] = '/';
+    directory[most] = '\0';
+    cr_assert_eq(broker_address_default(directory, &address), BROKER_OK);
+    cr_assert_eq(strlen(address.path), sizeof address.path - 1);
+    directory[most] = 'd';
+    directory[most + 1] = '\0';
+    address.path[0] = 'x';
+    cr_assert_eq(
+        broker_address_default(directory, &address), BROKER_E_BAD_ADDRESS);
+    cr_assert_eq(address.path[0], 'x', "written on failure");
+}

@@ -445,7 +445,91 @@ Test(route, expectations_of_many_filters)
     world_free(world);
 }
 
+/* And with so many that not even one topic has room for all of its own. */
+Test(route, expectations_of_too_many_filters)
+{
+    static const char *const filters[] = {"far/+", "far/#", "+/+", "+/#", "#",
+        "+/+/#", "far/+/#", "far/7", "far/8", "+/7", "+/8"};
+    struct world *world = world_new();
+    struct subscription **far = add_far(world);
+    for (uint32_t i = 0; i < 11; i++) {
+        add(world, i, i % SESSIONS, filters[i], NULL);
+    }
+    char texts[ROUTE_EXPECT_MAX][16];
+    struct broker_bytes topics[ROUTE_EXPECT_MAX];
+    for (uint32_t i = 0; i < ROUTE_EXPECT_MAX; i++) {
+        snprintf(texts[i], sizeof texts[i], "far/%u", i % 2 + 7);
+        topics[i] = bytes_of(texts[i]);
+    }
+    route_expect(&world->routes, topics, ROUTE_EXPECT_MAX);
+    for (uint32_t i = 0; i < ROUTE_EXPECT_MAX; i++) {
+        check_route(world, topics[i], 10);
+    }
+    free_far(world, far);
+    world_free(world);
+}
+
+/* A filter that only a queue group has, a kept route that is out of date, and
+ * one that leads nowhere. */
+Test(route, expectations_without_a_session_to_fetch)
+{
+    static const char *const texts[] = {"near/group", "near/old", "near/no"};
+    struct world *world = world_new();
+    struct subscription **far = add_far(world);
+    struct broker_bytes topics[3];
+    add(world, 0, 0, "near/old", NULL);
+    for (int i = 0; i < 3; i++) {
+        topics[i] = bytes_of(texts[i]);
+        for (int time = 0; i > 0 && time < 3; time++) {
+            check_route(world, topics[i], i == 1 ? 1 : 0); /* and keep it */
+        }
+    }
+    route_expect(&world->routes, topics, 3);
+    add(world, 1, 1, "near/group", "g");
+    add(world, 2, 2, "near/old", NULL);
+    route_expect(&world->routes, topics, 3);
+    check_route(world, topics[0], 1);
+    check_route(world, topics[1], 2);
+    check_route(world, topics[2], 0);
+    free_far(world, far);
+    world_free(world);
+}
+
 /* ---- many ---------------------------------------------------------------- */
+
+/* Routes of many subscriptions take much memory: so few of them are kept that
+ * it stays bounded, and each is good as ever. */
+Test(route, heavy_routes_are_forgotten_together)
+{
+    struct world *world = world_new();
+    struct subscription **far = calloc(FAR_FILTERS, sizeof(*far));
+    static struct session sessions[FAR_FILTERS];
+    for (uint32_t i = 0; i < FAR_FILTERS; i++) {
+        far[i] = calloc(1, sizeof **far);
+        sessions[i].id = i + 1;
+        far[i]->session = &sessions[i];
+        far[i]->id = i + 1;
+        context_init_own(
+            &world->contexts, far[i], i + 1, BROKER_OVERFLOW_DROP_OLDEST);
+        cr_assert(
+            index_add(&world->index, far[i], bytes_of("#"), bytes_of(NULL)));
+    }
+    uint64_t heaviest = 0;
+    uint64_t forgotten = 0;
+    for (uint32_t i = 0; i < 600; i++) { /* each twice, so that it is kept */
+        char topic[16];
+        snprintf(topic, sizeof topic, "t/%u", i / 2);
+        uint64_t before = world->routes.weight;
+        check_route(world, bytes_of(topic), FAR_FILTERS);
+        forgotten += world->routes.weight < before ? 1 : 0;
+        heaviest =
+            world->routes.weight > heaviest ? world->routes.weight : heaviest;
+    }
+    cr_assert_gt(forgotten, 0);
+    cr_assert_leq(heaviest, 1000000);
+    free_far(world, far);
+    world_free(world);
+}
 
 /* More topics than the cache has room for. */
 Test(route, many_topics)

@@ -80,6 +80,8 @@ Test(table, an_empty_one)
 {
     struct table table = {0};
     cr_assert_null(table_first(&table, 5));
+    cr_assert_eq(table_search(&table, 5), TABLE_NO_SLOT);
+    table_fetch(&table, 5); /* there is nothing to fetch, and nothing happens */
     table_fini(&table);
 }
 
