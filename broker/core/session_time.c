@@ -131,11 +131,27 @@ send_ping(struct session *session)
     }
 }
 
+/* The peer takes no bytes. It gets its time once more if it is us who come
+ * late: meanwhile nothing was offered to it. */
+static bool
+had_no_time_to_take(struct session *session)
+{
+    uint64_t now_ms = session->core->now_ms;
+    if (now_ms - session_write_deadline(session) <= LATE_MS) {
+        return false;
+    }
+    session->progress_ms = now_ms;
+    return true;
+}
+
 static void
 open_deadline(struct session *session)
 {
     uint64_t now_ms = core_judged_ms(session->core);
     if (now_ms >= session_write_deadline(session)) {
+        if (had_no_time_to_take(session)) {
+            return;
+        }
         session_log(session, CORE_EVENT_CLOSING, BROKER_E_WRITE_TIMEOUT, NULL);
         session_abort(session);
     } else if (session->input_ended) {

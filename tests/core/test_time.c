@@ -167,6 +167,30 @@ Test(time, a_peer_that_takes_nothing_is_given_up)
     fake_net_fini(&net);
 }
 
+/* As after suspend: the peer had no time to take anything. */
+Test(time, a_broker_that_was_away_gives_the_peer_its_time_again)
+{
+    struct fake_net net;
+    expect_net(&net);
+    struct fake_peer *peer = subscriber(&net, "a");
+    publish(peer, "a");
+    uint32_t timeout_ms = net.options.write_timeout_ms;
+    fake_advance(&net, timeout_ms + 5u * 3600 * 1000);
+    cr_assert_not_null(peer->session);
+    struct say say = {0};
+    for (uint32_t at = 0; at < timeout_ms - 10000; at += 10000) {
+        fake_advance(&net, 10000);
+        say_pong(&say, 0);
+        expect_fed(peer, &say);
+    }
+    fake_advance(&net, 9999);
+    cr_assert_not_null(peer->session);
+    fake_advance(&net, 1);
+    cr_assert_null(peer->session, "it had its time");
+    cr_assert_eq(net.logged_code, BROKER_E_WRITE_TIMEOUT);
+    fake_net_fini(&net);
+}
+
 Test(time, who_reads_no_answers_is_not_read_from)
 {
     struct fake_net net;
