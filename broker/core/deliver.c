@@ -5,6 +5,7 @@
 #include "session.h"
 #include "wire.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -262,6 +263,21 @@ reserve_picks(struct core *core, uint32_t count)
     return true;
 }
 
+struct route *
+deliver_route(struct core *core, struct broker_bytes topic, route_check *check,
+    void *arg, enum broker_status *status)
+{
+    struct route *route = route_get(&core->routes, topic, check, arg, status);
+    if (route != NULL && (route->shares_groups || route->workers != 0) &&
+        !(reserve_picks(core, route->group_count) &&
+            exchange_has_room(core->exchange))) {
+        route_unref(route);
+        *status = BROKER_E_MEMORY;
+        return NULL;
+    }
+    return route;
+}
+
 static bool
 choose_members(struct core *core, const struct route *route)
 {
@@ -380,10 +396,6 @@ deliver_apart(const struct route *route, const struct output_run *slice)
         }
     }
     for (uint32_t i = 0; i < route->group_count; i++) {
-        if (route->groups[i]->count == 0) {
-            refused++; /* all are on other workers, and out of reach */
-            continue;
-        }
         struct subscription *member = choose_member(route->groups[i]);
         refused += deliver_to(member->session, &member->own, slice) ? 0 : 1;
     }
@@ -587,13 +599,11 @@ deliver_part_abroad(struct core *core, const struct run *run, uint32_t index,
     struct output_run *slice)
 {
     const struct route *route = run->route;
-    uint32_t refused;
-    if (choose_for(core, route, slice)) {
-        refused = forward_slice(core, run, index, slice);
-        refused += deliver_chosen(core, route, slice);
-    } else {
-        refused = deliver_apart(route, slice);
-    }
+    bool chosen = choose_for(core, route, slice);
+    assert(chosen); /* deliver_route() has seen to it */
+    (void)chosen;
+    uint32_t refused = forward_slice(core, run, index, slice);
+    refused += deliver_chosen(core, route, slice);
     if (run->wait != NULL) {
         wait_refused(run->wait, index, slice->messages, refused);
     }

@@ -109,15 +109,23 @@ room_in(const struct outbox *outbox)
 }
 
 bool
+exchange_has_room_for(struct exchange *exchange, uint32_t worker)
+{
+    struct outbox *outbox = &exchange->outboxes[worker];
+    if (room_in(outbox) < EXCHANGE_ROOM && !add_bag(exchange, outbox)) {
+        return false;
+    }
+    if (outbox->spare == NULL) {
+        outbox->spare = block_loan_new();
+    }
+    return outbox->spare != NULL;
+}
+
+bool
 exchange_has_room(struct exchange *exchange)
 {
     for (uint32_t worker = 0; worker < exchange->workers; worker++) {
-        struct outbox *outbox = &exchange->outboxes[worker];
-        if (room_in(outbox) < EXCHANGE_ROOM && !add_bag(exchange, outbox)) {
-            return false;
-        }
-        if (outbox->spare == NULL &&
-            (outbox->spare = block_loan_new()) == NULL) {
+        if (!exchange_has_room_for(exchange, worker)) {
             return false;
         }
     }

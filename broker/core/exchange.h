@@ -88,6 +88,8 @@ void exchange_free(struct exchange *exchange);
 /* Is there room in every outbox for what one frame or letter can lead to? Tries
  * to make it. */
 bool exchange_has_room(struct exchange *exchange);
+/* The same of one worker's outbox alone. */
+bool exchange_has_room_for(struct exchange *exchange, uint32_t worker);
 
 /* A new letter to that worker, all zero but for its kind; NULL if memory is
  * out, which does not happen for the first EXCHANGE_ROOM letters after

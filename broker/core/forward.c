@@ -86,6 +86,25 @@ fill_picks(struct letter_run *run, const struct forward *forward,
     return true;
 }
 
+/* Without memory for the list of picks: a letter for each, the first of which
+ * is for the plain subscriptions too. A connection that is meant twice then gets
+ * it twice, which is better than not at all. */
+static bool
+forward_apart(struct core *core, uint32_t worker, const struct forward *forward)
+{
+    struct forward one = *forward;
+    bool all = true;
+    one.pick_count = 1;
+    for (uint32_t i = 0; i < forward->pick_count; i++) {
+        one.picks = &forward->picks[i];
+        if (*one.picks != NULL && (*one.picks)->worker == worker) {
+            all = forward_to(core, worker, &one) && all;
+            one.plain = false;
+        }
+    }
+    return all;
+}
+
 bool
 forward_to(struct core *core, uint32_t worker, const struct forward *forward)
 {
@@ -112,9 +131,11 @@ forward_to(struct core *core, uint32_t worker, const struct forward *forward)
         .publisher_id = publisher_of(forward->run),
         .index = forward->index,
         .plain = forward->plain};
-    if (!exchange_has_room(exchange) ||
-        !fill_picks(&run, forward, worker, pick_count)) {
+    if (!exchange_has_room_for(exchange, worker)) {
         return false;
+    }
+    if (!fill_picks(&run, forward, worker, pick_count)) {
+        return forward_apart(core, worker, forward);
     }
     run.block = exchange_lend(exchange, worker, slice->block);
     if (run.block == NULL) {

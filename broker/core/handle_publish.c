@@ -225,7 +225,7 @@ enum broker_status
 publish_retained(struct core *core, struct broker_bytes topic, struct run *run)
 {
     enum broker_status status = BROKER_OK;
-    run->route = route_get(&core->routes, topic, check_topic, core, &status);
+    run->route = deliver_route(core, topic, check_topic, core, &status);
     if (run->route == NULL) {
         return status;
     }
@@ -275,7 +275,7 @@ publish_single(struct session *session, const struct broker_publish *publish,
     struct core *core = session->core;
     enum broker_status status = BROKER_OK;
     run->route =
-        route_get(&core->routes, publish->topic, check_topic, core, &status);
+        deliver_route(core, publish->topic, check_topic, core, &status);
     if (run->route == NULL) {
         return status;
     }
@@ -422,7 +422,7 @@ publish_run(struct session *session, const struct broker_publish *publish,
     }
     look_ahead(core, src, len);
     run->route =
-        route_get(&core->routes, publish->topic, check_topic, core, &status);
+        deliver_route(core, publish->topic, check_topic, core, &status);
     if (run->route == NULL) {
         refuse_publish(session, publish, status, NULL);
         return;

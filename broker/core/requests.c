@@ -61,7 +61,7 @@ request_answered(struct session *session, uint32_t id,
     enum broker_status status = BROKER_OK;
     session->core->work += buffer_len(reply) / QUESTION_WORK_BYTES;
     struct route *route =
-        route_get(&session->core->routes, reply_to, no_check, NULL, &status);
+        deliver_route(session->core, reply_to, no_check, NULL, &status);
     if (route == NULL) {
         return status;
     }

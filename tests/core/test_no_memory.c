@@ -223,37 +223,47 @@ sum_matched(const struct fake_peer *peer)
     return matched;
 }
 
-/* Whatever fails while a message is delivered: either its number is refused, or
- * each subscription and group that it matched has it in its books. */
+/* Publish one message while the n-th allocation fails. Whatever that is: either
+ * the number is refused, or each subscription and group that it matched has it
+ * in its books. */
+static void
+publish_failing(uint32_t workers, uint64_t n)
+{
+    struct core_options options = fake_options();
+    options.workers = workers;
+    struct fake_net net;
+    fake_net_init(&net, &options, 1, allocator_guard);
+    struct fake_peer *reader = fake_connect(&net);
+    struct fake_peer *other = fake_connect(&net);
+    struct fake_peer *writer = fake_connect(&net);
+    struct say say = {0};
+    say_reader(&say);
+    feed(reader, &say);
+    say_reader(&say);
+    feed(other, &say);
+    say_hello(&say);
+    feed(writer, &say);
+    take(writer, SIZE_MAX);
+    say_publish(&say, 1, "a", "x");
+    allocator.countdown = n;
+    feed(writer, &say);
+    allocator.countdown = 0;
+    struct broker_frame frame;
+    fake_take_all(writer);
+    if (fake_next(writer, &frame) && frame.type == BROKER_FRAME_PUBACK) {
+        struct broker_puback puback;
+        cr_assert_eq(broker_puback_decode(&frame, &puback), BROKER_OK);
+        cr_assert_eq(sum_matched(reader) + sum_matched(other), puback.matched,
+            "%u workers, allocation %llu", workers, (unsigned long long)n);
+    }
+    fake_net_fini(&net);
+}
+
 Test(no_memory, what_is_acknowledged_is_in_the_books)
 {
-    for (uint64_t n = 1; n < 40; n++) {
-        struct core_options options = fake_options();
-        struct fake_net net;
-        fake_net_init(&net, &options, 1, allocator_guard);
-        struct fake_peer *reader = fake_connect(&net);
-        struct fake_peer *other = fake_connect(&net);
-        struct fake_peer *writer = fake_connect(&net);
-        struct say say = {0};
-        say_reader(&say);
-        feed(reader, &say);
-        say_reader(&say);
-        feed(other, &say);
-        say_hello(&say);
-        feed(writer, &say);
-        take(writer, SIZE_MAX);
-        say_publish(&say, 1, "a", "x");
-        allocator.countdown = n;
-        feed(writer, &say);
-        allocator.countdown = 0;
-        struct broker_frame frame;
-        fake_take_all(writer);
-        if (fake_next(writer, &frame) && frame.type == BROKER_FRAME_PUBACK) {
-            struct broker_puback puback;
-            cr_assert_eq(broker_puback_decode(&frame, &puback), BROKER_OK);
-            cr_assert_eq(sum_matched(reader) + sum_matched(other),
-                puback.matched, "allocation %llu", (unsigned long long)n);
+    for (uint32_t workers = 1; workers <= WORKERS_MAX; workers++) {
+        for (uint64_t n = 1; n < 40; n++) {
+            publish_failing(workers, n);
         }
-        fake_net_fini(&net);
     }
 }
