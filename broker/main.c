@@ -142,9 +142,22 @@ reload(void *arg, struct server_options *fresh)
     return ok;
 }
 
+static void
+say_ready(void *arg, const struct server *server)
+{
+    const struct config *config = arg;
+    printf("brokerd ready %s\n", server_addresses(server));
+    if (fflush(stdout) != 0) {
+        log_event(LOG_LEVEL_WARNING, "ready-not-said", "reason=\"%s\"",
+            strerror(errno));
+    }
+    log_event(LOG_LEVEL_INFO, "ready",
+        "version=%s pid=%ld threads=%u addresses=\"%s\"", BROKERD_VERSION,
+        (long)getpid(), config->threads, server_addresses(server));
+}
+
 static int
-run(const struct config *config, struct access *access,
-    struct command_line *line)
+run(struct config *config, struct access *access, struct command_line *line)
 {
     log_open((enum log_level)config->log_level);
     log_set_lines_per_second(config->log_lines_per_second);
@@ -156,15 +169,7 @@ run(const struct config *config, struct access *access,
     if (server == NULL) {
         return EXIT_FAILURE;
     }
-    printf("brokerd ready %s\n", server_addresses(server));
-    if (fflush(stdout) != 0) {
-        log_event(LOG_LEVEL_WARNING, "ready-not-said", "reason=\"%s\"",
-            strerror(errno));
-    }
-    log_event(LOG_LEVEL_INFO, "ready",
-        "version=%s pid=%ld threads=%u addresses=\"%s\"", BROKERD_VERSION,
-        (long)getpid(), config->threads, server_addresses(server));
-    int status = server_run(server);
+    int status = server_run(server, say_ready, config);
     server_free(server);
     log_finish();
     return status;

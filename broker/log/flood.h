@@ -4,8 +4,8 @@
  * many. This owns the counting; it knows nothing of the form of a line, and has
  * no clock: seconds come in.
  *
- * Neither allocates nor locks. Where threads meet at the turn of a second, a few
- * lines more or fewer may be let through; none is ever missing from the count.
+ * Neither allocates nor locks. Where threads meet at the turn of a second, a
+ * few lines more or fewer may be let through; none is missing from the count.
  *
  * Threads: any, at any time.
  */

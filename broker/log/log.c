@@ -6,8 +6,8 @@
  * cut never falls inside an escape sequence.
  *
  * The only state are three atomic variables; nothing here needs a lock because
- * the kernel orders the writes. How bytes get out is output.h's, and which lines
- * are too many flood.h's.
+ * the kernel orders the writes. How bytes get out is output.h's, and which
+ * lines are too many flood.h's.
  */
 #include "log.h"
 

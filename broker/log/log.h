@@ -73,9 +73,9 @@ const char *log_level_name(enum log_level level);
 /* Write one line. `tag` is a literal such as "conn-open"; `format` gives the
  * pairs, such as "conn=%u peer=%s".
  *
- * Never waits. A line that cannot be written at once (the disk is full, standard
- * error is closed, or a pipe that nobody reads) is dropped and counted; the next
- * line that can be written says "lines_lost=N". */
+ * Never waits. A line that cannot be written at once (the disk is full,
+ * standard error is closed, or a pipe that nobody reads) is dropped and
+ * counted; the next line that can be written says "lines_lost=N". */
 void log_event(enum log_level level, const char *tag, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

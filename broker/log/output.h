@@ -24,8 +24,8 @@
 void output_open(void);
 
 /* Write a line, or nothing. False: it was not written, or not to its end; what
- * is written next then begins on a line of its own. `len` is at least 1, and the
- * last byte a newline. Changes errno. */
+ * is written next then begins on a line of its own. `len` is at least 1, and
+ * the last byte a newline. Changes errno. */
 bool output_write(const char *line, size_t len);
 
 #endif

@@ -161,6 +161,7 @@ start(struct server *server, const struct broker_address *address,
 {
     struct listener *listener = calloc(1, sizeof *listener);
     if (listener == NULL) {
+        log_failure(address, "listen", strerror(errno), "free memory");
         evutil_closesocket(fd);
         return false;
     }
@@ -170,7 +171,10 @@ start(struct server *server, const struct broker_address *address,
     listener->events = evconnlistener_new(server->workers[0].base, accept_cb,
         listener, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC,
         (int)server->options.backlog, fd);
+    /* Enabled once more, because _new does not say whether it was: a listener
+     * that nobody watches lets clients wait for ever. */
     if (listener->events == NULL || listener->retry == NULL ||
+        evconnlistener_enable(listener->events) != 0 ||
         !read_back(listener, fd)) {
         log_failure(
             address, "listen", strerror(errno), "choose another address");

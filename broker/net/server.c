@@ -375,6 +375,12 @@ server_conn_ended(struct server *server, struct worker *worker)
 
 /* ---- life ---------------------------------------------------------------- */
 
+static void
+log_no_memory(void)
+{
+    log_event(LOG_LEVEL_ERROR, "start-failed", "reason=\"out of memory\"");
+}
+
 static bool
 make_events(struct server *server)
 {
@@ -400,6 +406,9 @@ listen_everywhere(struct server *server)
         }
     }
     server->addresses = listener_addresses(server);
+    if (server->addresses == NULL) {
+        log_no_memory();
+    }
     return server->addresses != NULL;
 }
 
@@ -412,6 +421,7 @@ make_workers(struct server *server)
     random_hook(NULL, boot, sizeof boot);
     server->workers = calloc(count, sizeof *server->workers);
     if (server->workers == NULL) {
+        log_no_memory();
         return false;
     }
     for (uint32_t i = 0; i < count; i++) {
@@ -454,7 +464,7 @@ server_new(const struct server_options *options)
     signal(SIGPIPE, SIG_IGN);
     struct server *server = calloc(1, sizeof *server);
     if (server == NULL) {
-        log_event(LOG_LEVEL_ERROR, "start-failed", "reason=\"out of memory\"");
+        log_no_memory();
         return NULL;
     }
     server->options = *options;
@@ -591,10 +601,11 @@ join_threads(struct server *server)
 }
 
 int
-server_run(struct server *server)
+server_run(struct server *server, server_ready_fn *ready, void *arg)
 {
     bool ok = start_threads(server);
     if (ok) {
+        ready(arg, server);
         worker_run(&server->workers[0]);
     }
     order_others(server, WORKER_FINISH);

@@ -49,7 +49,10 @@ const char *server_addresses(const struct server *server);
 
 /* Serve until SIGTERM or SIGINT and then until everything queued is delivered
  * or drain_timeout_ms is over. A second signal exits the process at once.
- * Returns the exit status. */
-int server_run(struct server *server);
+ * Returns the exit status. `ready` is called once everything runs: after it,
+ * nothing can keep the broker from serving. If something does, and the log says
+ * what, it is not called. */
+typedef void server_ready_fn(void *arg, const struct server *server);
+int server_run(struct server *server, server_ready_fn *ready, void *arg);
 
 #endif
