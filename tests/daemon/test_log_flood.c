@@ -170,7 +170,7 @@ Test(log_flood, a_full_disk)
     cr_assert_eq(count_lines(), 1);
     cr_assert_eq(sum_of("lines_lost="), 10);
 }
-
+/* A file that is full takes half a line. What comes later begins a new one. */
 /* A file that is full takes half a line. What comes later is not glued to it. */
 Test(log_flood, a_line_that_was_cut_is_ended)
 {
