@@ -87,8 +87,8 @@ fill_picks(struct letter_run *run, const struct forward *forward,
 }
 
 /* Without memory for the list of picks: a letter for each, the first of which
- * is for the plain subscriptions too. A connection that is meant twice then gets
- * it twice, which is better than not at all. */
+ * is for the plain subscriptions too. A connection that is meant twice then
+ * gets it twice, which is better than not at all. */
 static bool
 forward_apart(struct core *core, uint32_t worker, const struct forward *forward)
 {

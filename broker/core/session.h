@@ -329,12 +329,12 @@ struct run {
 };
 
 /* As route_get(), for a run that is to be delivered. MEMORY also if there is
- * none for what other workers are to be told: a message that is refused is told
- * to its publisher, one that never reaches another worker to nobody. */
+ * none for what other workers are to be told: of a message that is refused its
+ * publisher hears, of one that never reaches another worker nobody. */
 struct route *deliver_route(struct core *core, struct broker_bytes topic,
     route_check *check, void *arg, enum broker_status *status);
-/* Give the run to everybody on its route, which is from deliver_route(), or does
- * not lead to other workers; and note the acknowledgement. */
+/* Give the run to everybody on its route, which is from deliver_route() or does
+ * not lead to other workers, and note the acknowledgement. */
 void deliver_run(struct core *core, const struct run *run);
 /* Give a run to one session; true if it was queued. */
 bool deliver_to(struct session *session, struct context *context,

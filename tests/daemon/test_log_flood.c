@@ -170,8 +170,8 @@ Test(log_flood, a_full_disk)
     cr_assert_eq(count_lines(), 1);
     cr_assert_eq(sum_of("lines_lost="), 10);
 }
-/* A file that is full takes half a line. What comes later begins a new one. */
-/* A file that is full takes half a line. What comes later is not glued to it. */
+/* A full file takes half a line. What comes later begins a new one. */
+/* A full file takes half a line. What comes later begins a new one. */
 Test(log_flood, a_line_that_was_cut_is_ended)
 {
     char name[] = "/tmp/brokerd-log-XXXXXX";
@@ -211,7 +211,7 @@ Test(log_flood, lines_of_one_event_are_limited)
     before = (unsigned)count_lines();
     cr_assert_geq(before, limit);
     cr_assert_leq(before, 3 * limit, "in a second or two");
-    before -= before % limit; /* perhaps a report */
+    before -= before % limit;                       /* perhaps a report */
     while (sum_of("suppressed=") + before < 1000) { /* the suite's timeout */
         log_flush();
         read_some();
