@@ -7,6 +7,7 @@
 #include "server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -187,6 +188,20 @@ raise_file_limit(void)
     }
 }
 
+/* Started without standard streams, nothing that is opened later may get their
+ * numbers: the log would be written into a connection. */
+static void
+hold_standard_streams(void)
+{
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+}
+
 int
 main(int argc, char **argv)
 {
@@ -194,6 +209,7 @@ main(int argc, char **argv)
     struct config config;
     struct access *access = NULL;
     enum config_action action = CONFIG_RUN;
+    hold_standard_streams();
     raise_file_limit();
     int status = EXIT_USAGE;
     if (load(&line, &config, &access, &action, stderr)) {

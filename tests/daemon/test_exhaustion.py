@@ -276,9 +276,17 @@ class Log(unittest.TestCase):
             preexec_fn=lambda: harness.before_exec(None))
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
-        harness.wait_until(lambda: os.path.exists(self.socket_path),
-                           what="listening")
+        self.wait_listening()
         return process
+
+    def wait_listening(self):
+        def listens():
+            try:
+                broker_wire.open_socket(self.address).close()
+                return True
+            except (FileNotFoundError, ConnectionRefusedError):
+                return False
+        harness.wait_until(listens, what="listening")
 
     def stop(self, process):
         process.send_signal(signal.SIGTERM)
@@ -311,8 +319,7 @@ class Log(unittest.TestCase):
             preexec_fn=lambda: harness.before_exec(None))
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
-        harness.wait_until(lambda: os.path.exists(self.socket_path),
-                           what="listening")
+        self.wait_listening()
         self.make_noise(20)
         self.check_serves()
         self.stop(process)
