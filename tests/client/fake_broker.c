@@ -52,6 +52,7 @@ static struct fake_call *
 record(struct fake *fake, enum fake_call_kind kind)
 {
     CHECK(fake->locked == 0); /* callbacks run without the lock */
+    fake->counts[kind]++;
     if (fake->forgets) {
         fake->call_count = 0;
     }

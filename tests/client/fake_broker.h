@@ -24,6 +24,7 @@ enum fake_call_kind {
     FAKE_GAP,
     FAKE_ERROR,
     FAKE_NOTICE,
+    FAKE_KINDS,
 };
 struct fake_call {
     enum fake_call_kind kind;
@@ -42,6 +43,7 @@ struct fake {
     uint64_t now_us;
     struct fake_call calls[FAKE_CALLS_MAX];
     size_t call_count, call_next;
+    uint64_t counts[FAKE_KINDS]; /* of all calls, ever */
     bool forgets;    /* more calls than fit may come: only the last counts */
     unsigned locked; /* 1 while the session has the lock */
     uint8_t *out;    /* written and not looked at yet */

@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * A hostile broker: the input is a list of steps, most of which feed bytes to a
- * session that has subscriptions, publishes and requests under way; some are
- * calls of the user, lost connections and time that passes.
+ * A hostile broker. The input is u8, what callbacks do (0: nothing), and then a
+ * list of steps, most of which feed bytes to a session that has subscriptions,
+ * publishes and requests under way; some are calls of the user, lost
+ * connections, time that passes and memory that runs out. At the end every
+ * outcome must have been told, once.
  */
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
+#include "fuzz.h"
 
+#include "../core/allocator.h"
 #include "fake_broker.h"
 
 #define BUFFER ((size_t)1 << 16)
 #define S      UINT64_C(1000000)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum step {
     STEP_FEED,
@@ -30,25 +29,46 @@ enum step {
     STEP_LOSE,
     STEP_UNSUBSCRIBE,
     STEP_LEAVE,
+    STEP_MEMORY,
     STEPS,
 };
 
-/* A connection, up to WELCOME or only up to HELLO. */
+/* What callbacks do, and what must be told at the end. One input at a time. */
+#define CALLS_BACK_MAX 64
+static struct {
+    uint8_t in_callbacks;
+    uint64_t calls_back;
+    uint64_t publishes, requests, subscriptions;
+} run;
+
+/* A connection, up to WELCOME or only up to HELLO. It stays down if there is no
+ * memory. */
 static void
 reconnect(struct fake *fake, bool open)
 {
     if (fake->session.state != SESSION_DOWN) {
         fake_lose(fake);
     }
-    enum broker_status status = session_connected(&fake->session, fake->now_us);
-    (void)status;
+    if (session_connected(&fake->session, fake->now_us) != BROKER_OK) {
+        return;
+    }
     fake_write(fake, SIZE_MAX);
     fake_forget(fake);
-    if (open) {
-        /* Sometimes a broker that has settled some of what was sent. */
-        uint32_t last = (uint32_t)(fake->session.stats.connects % 4);
-        (void)fake_welcome(fake, last, 1, BROKER_BODY_BYTES_MAX);
+    /* Sometimes a broker that has settled some of what was sent. */
+    uint32_t last = (uint32_t)(fake->session.stats.connects % 4);
+    if (open &&
+        fake_welcome(fake, last, 1, BROKER_BODY_BYTES_MAX) != BROKER_OK) {
+        fake_lose(fake);
     }
+}
+
+static void
+ponged(struct broker_client *client, enum broker_status status, void *user)
+{
+    struct fake *fake = user;
+    (void)client;
+    (void)status;
+    fake->counts[FAKE_PONGED]++;
 }
 
 static void
@@ -59,16 +79,20 @@ call(struct fake *fake, enum step step, uint8_t argument)
     switch (step) {
     case STEP_PUBLISH:
         status = fake_publish(fake, "a/b", "payload", argument % 2 == 0);
+        run.publishes += status == BROKER_OK && argument % 2 == 0;
         break;
     case STEP_SUBSCRIBE:
-        (void)(argument % 2 == 0 ? fake_subscribe(fake, "a/#")
-                                 : fake_subscribe_next(fake, "a/b"));
+        run.subscriptions +=
+            (argument % 2 == 0 ? fake_subscribe(fake, "a/#")
+                               : fake_subscribe_next(fake, "a/b")) != 0;
         break;
     case STEP_REQUEST:
         status = fake_request(fake, "q", argument * S / 10);
+        run.requests += status == BROKER_OK;
         break;
     case STEP_FLUSH:
-        fake_flush(fake);
+        status =
+            session_barrier(&fake->session, argument % 2 == 0, ponged, fake);
         break;
     case STEP_WRITE:
         fake_write(fake, argument < 200 ? argument * 4u : SIZE_MAX);
@@ -88,10 +112,44 @@ call(struct fake *fake, enum step step, uint8_t argument)
             status = session_leave(&fake->session);
         }
         break;
+    case STEP_MEMORY: /* an allocation fails; above 128: and all after it */
+        allocator.countdown = argument & 127u;
+        allocator.and_all_after = (argument & 128) != 0;
+        break;
     default:
         break;
     }
     (void)status;
+}
+
+/* A callback of the user that calls the session, as the public calls do. */
+static void
+call_back(struct fake *fake)
+{
+    static const enum step steps[] = {STEP_PUBLISH, STEP_SUBSCRIBE,
+        STEP_UNSUBSCRIBE, STEP_REQUEST, STEP_FLUSH, STEP_NEXT, STEP_WRITE,
+        STEP_LEAVE};
+    if (run.in_callbacks == 0 || run.calls_back == CALLS_BACK_MAX) {
+        return;
+    }
+    uint64_t n = run.in_callbacks * (1 + run.calls_back++);
+    fake->locked = 1;
+    call(fake, steps[n % (sizeof steps / sizeof steps[0])], (uint8_t)(n / 8));
+    fake->locked = 0;
+}
+
+static void
+on_message(struct fake *fake, const struct broker_message *message)
+{
+    (void)message;
+    call_back(fake);
+}
+
+static void
+on_published(struct fake *fake, const struct broker_client_published *published)
+{
+    (void)published;
+    call_back(fake);
 }
 
 /* A frame with a good header: type, flags, id, length of the body, body. Gets
@@ -167,6 +225,13 @@ take_step(struct fake *fake, const uint8_t *data, size_t size)
     size_t n = argument < size - 2 ? argument : size - 2;
     size_t used = 2;
     enum broker_status status = BROKER_OK;
+    if (fake->session.state == SESSION_DOWN) {
+        reconnect(fake, true);
+        if (fake->session.state == SESSION_DOWN) {
+            allocator.countdown = 0; /* nothing else would happen */
+            return used;
+        }
+    }
     switch (step) {
     case STEP_FRAME:
         used = 1 + feed_frame(fake, data + 1, size - 1, &status);
@@ -180,7 +245,7 @@ take_step(struct fake *fake, const uint8_t *data, size_t size)
         used = 2 + n;
         break;
     case STEP_FEED_SLOWLY:
-        status = fake_feed_slowly(fake, data + 2, n, 1);
+        status = fake_feed_slowly(fake, data + 2, n, 1 + argument % 5u);
         used = 2 + n;
         break;
     case STEP_TIME:
@@ -200,23 +265,52 @@ take_step(struct fake *fake, const uint8_t *data, size_t size)
     return used;
 }
 
+/* Everything that is open is told now, and was not told before. */
+static void
+finish(struct fake *fake)
+{
+    allocator.countdown = 0;
+    fake->on_message = NULL;
+    fake->on_published = NULL;
+    if (fake->session.state != SESSION_DOWN) {
+        fake_lose(fake);
+    }
+    session_end_all(&fake->session, "the end");
+    FUZZ_REQUIRE(fake->counts[FAKE_PUBLISHED] == run.publishes,
+        "a publish was not told, or twice");
+    FUZZ_REQUIRE(fake->counts[FAKE_REPLY] == run.requests,
+        "a request was not told, or twice");
+    FUZZ_REQUIRE(fake->counts[FAKE_SUBSCRIBED] <= run.subscriptions,
+        "a subscription was told twice");
+    fake_free(fake);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    if (size < 1) {
+        return 0;
+    }
+    memset(&run, 0, sizeof run);
+    run.in_callbacks = data[0];
+    data++;
+    size--;
+    allocator = (struct allocator){.inside = true};
     struct fake *fake = fake_new(BUFFER, 1000);
     fake->forgets = true;
+    fake->on_message = on_message;
+    fake->on_published = on_published;
     reconnect(fake, true);
-    (void)fake_subscribe(fake, "a/#");
-    (void)fake_subscribe_next(fake, "a/b");
-    (void)fake_publish(fake, "a", "x", true);
-    (void)fake_request(fake, "q", S);
-    fake_write(fake, SIZE_MAX);
-    fake_forget(fake);
+    call(fake, STEP_SUBSCRIBE, 0);
+    call(fake, STEP_SUBSCRIBE, 1);
+    call(fake, STEP_PUBLISH, 0);
+    call(fake, STEP_REQUEST, 10);
+    call(fake, STEP_WRITE, UINT8_MAX);
     while (size >= 2) {
         size_t used = take_step(fake, data, size);
         data += used;
         size -= used;
     }
-    fake_free(fake);
+    finish(fake);
     return 0;
 }

@@ -79,7 +79,7 @@ def feed(connection, data):
 
 def make_sessions():
     """Each golden frame after a HELLO; then all of a kind on one connection,
-    with a second one that reads slowly."""
+    with a second one that reads slowly; then sessions of some sense."""
     hello, take_little, take_all, later = (
         lambda c: bytes([16 + c, 0]), lambda c: bytes([20 + c, 9]),
         lambda c: bytes([20 + c, 255]), bytes([24, 200]))
@@ -89,15 +89,56 @@ def make_sessions():
             continue
         by_type.setdefault(record.data[4:6], []).append(record.data)
         write("fuzz_session", record.name,
-              hello(0) + feed(0, record.data) + take_all(0))
+              b"\0" + hello(0) + feed(0, record.data) + take_all(0))
     subscribe, publish = by_type[b"\0\x20"], by_type[b"\0\x10"]
     unsubscribe = by_type[b"\0\x22"]
-    write("fuzz_session", "flow", hello(0) + hello(1)
-          + feed(0, b"".join(subscribe)) + feed(1, b"".join(subscribe))
-          + feed(1, b"".join(publish) * 3) + take_little(0)
-          + feed(0, b"".join(publish)) + take_little(1) + later
-          + feed(0, b"".join(unsubscribe)) + take_all(1) + bytes([28, 0])
-          + take_all(0) + bytes([29, 1]))
+    flow = (hello(0) + hello(1) + feed(0, b"".join(subscribe))
+            + feed(1, b"".join(subscribe)) + feed(1, b"".join(publish) * 3)
+            + take_little(0) + feed(0, b"".join(publish)) + take_little(1)
+            + later + feed(0, b"".join(unsubscribe)) + take_all(1)
+            + bytes([28, 0]) + take_all(0) + bytes([29, 1]))
+    for workers in range(1, 5):
+        write("fuzz_session", "flow-%d" % workers,
+              bytes([workers - 1]) + flow)
+        # Each kind of well-formed frame, while the n-th allocation fails.
+        for n in (1, 7, 20):
+            said = b"".join(bytes([8 + c, kind]) for c in (0, 1)
+                            for kind in (0, 0x81, 0x24, 4, 0x83, 0x84, 0x62,
+                                         5, 0x8d, 6))
+            write("fuzz_session", "said-%d-%d" % (workers, n),
+                  bytes([workers - 1]) + hello(0) + hello(1) + said[:10]
+                  + bytes([12, n]) + said[10:] + take_all(0) + take_little(1)
+                  + later + said + take_all(1))
+
+
+def make_client_sessions():
+    """Each golden frame, whole and in parts; then one flow, with what is in
+    the callbacks."""
+    whole, parts, good, later, lose = 0, 1, 3, 10, 11
+    frames = [record for record in vectors.read_records(
+        VECTORS, vectors.GOLDEN) if len(record.data) <= 255]
+    for record in frames:
+        sized = bytes([len(record.data)]) + record.data
+        for step in (whole, parts):
+            write("fuzz_client_session", "%s-%d" % (record.name, step),
+                  bytes([0, step]) + sized)
+    flow = b"".join(bytes([good, what, n]) for n in (0, 1, 9)
+                    for what in (1, 2, 3, 3, 4, 0, 8, 5, 6, 7))
+    for callbacks in (0, 1, 2, 5):
+        write("fuzz_client_session", "flow-%d" % callbacks,
+              bytes([callbacks]) + flow + bytes([later, 40, lose, 1]) + flow)
+
+
+def make_configurations():
+    """The sample file, and each of its keys alone, with its default."""
+    with open(os.path.join(ROOT, "broker", "doc", "brokerd.conf"),
+              "rb") as file:
+        sample = file.read()
+    write("fuzz_config", "sample", sample)
+    for line in sample.splitlines():
+        if line.startswith(b"#") and b" = " in line:
+            key = line[1:].split(b" ")[0].decode()
+            write("fuzz_config", key, line[1:] + b"\n")
 
 
 def make_access():
@@ -120,6 +161,8 @@ def make_access():
 
 make_frames()
 make_access()
+make_configurations()
+make_client_sessions()
 make_sessions()
 make_topics()
 make_addresses()
