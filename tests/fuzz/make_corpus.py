@@ -136,7 +136,7 @@ def make_configurations():
         sample = file.read()
     write("fuzz_config", "sample", sample)
     for line in sample.splitlines():
-        if line.startswith(b"#") and b" = " in line:
+        if line[1:2].isalpha() and b" = " in line:
             key = line[1:].split(b" ")[0].decode()
             write("fuzz_config", key, line[1:] + b"\n")
 
