@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * A fuzz target without a fuzzer: runs it once for each file that is named, and
- * for each file in a folder that is named, in the order of their names. A folder
- * that does not exist has no files. It ends as the target does: a broken promise
- * aborts, after the name of the file was printed.
+ * A fuzz target without a fuzzer: runs it once for each file that is named, for
+ * each file in a folder that is named, in the order of their names, and for each
+ * input in a .pack (pack.py). What does not exist has no inputs. It ends as the
+ * target does: a broken promise aborts, and the input that did it was named.
  */
 #include "fuzz.h"
 
@@ -15,22 +15,50 @@
 static unsigned long inputs;
 
 static void
-replay(const char *path, long size)
+run(const char *path, size_t at, const uint8_t *data, size_t size)
 {
-    uint8_t *data = malloc((size_t)size + 1);
-    FILE *file = fopen(path, "rb");
-
-    FUZZ_REQUIRE(data != NULL && file != NULL, path);
-    FUZZ_REQUIRE(fread(data, 1, (size_t)size, file) == (size_t)size, path);
-    fclose(file);
-    printf("%s\n", path);
+    printf("%s at %zu: %zu bytes\n", path, at, size);
     fflush(stdout);
     /* Of exactly its size, for the sanitizer. */
-    uint8_t *copy = fuzz_copy(data, (size_t)size);
-    (void)LLVMFuzzerTestOneInput(copy, (size_t)size);
+    uint8_t *copy = fuzz_copy(data, size);
+    (void)LLVMFuzzerTestOneInput(copy, size);
     free(copy);
-    free(data);
     inputs++;
+}
+
+/* u32 length and so many bytes, again and again. */
+static void
+run_packed(const char *path, const uint8_t *data, size_t size)
+{
+    size_t at = 0;
+
+    while (at < size) {
+        FUZZ_REQUIRE(size - at >= 4, path);
+        size_t len = (size_t)data[at] << 24 | (size_t)data[at + 1] << 16 |
+                     (size_t)data[at + 2] << 8 | data[at + 3];
+        at += 4;
+        FUZZ_REQUIRE(len <= size - at, path);
+        run(path, at, data + at, len);
+        at += len;
+    }
+}
+
+static void
+replay(const char *path, size_t size)
+{
+    uint8_t *data = malloc(size + 1);
+    FILE *file = fopen(path, "rb");
+    const char *suffix = strrchr(path, '.');
+
+    FUZZ_REQUIRE(data != NULL && file != NULL, path);
+    FUZZ_REQUIRE(fread(data, 1, size, file) == size, path);
+    fclose(file);
+    if (suffix != NULL && strcmp(suffix, ".pack") == 0) {
+        run_packed(path, data, size);
+    } else {
+        run(path, 0, data, size);
+    }
+    free(data);
 }
 
 static void
@@ -43,7 +71,7 @@ replay_all(const char *path)
         return;
     }
     if (!S_ISDIR(st.st_mode)) {
-        replay(path, (long)st.st_size);
+        replay(path, (size_t)st.st_size);
         return;
     }
     int count = scandir(path, &names, NULL, alphasort);
