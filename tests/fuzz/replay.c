@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A fuzz target without a fuzzer: runs it once for each file that is named, for
- * each file in a folder that is named, in the order of their names, and for each
+ * A fuzz target without a fuzzer: runs it once for each file that is named,
+ * each file in a folder that is named, in the order of their names, and each
  * input in a .pack (pack.py). What does not exist has no inputs. It ends as the
  * target does: a broken promise aborts, and the input that did it was named.
  */
