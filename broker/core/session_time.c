@@ -131,17 +131,12 @@ send_ping(struct session *session)
     }
 }
 
-/* The peer takes no bytes. It gets its time once more if it is us who come
- * late: meanwhile nothing was offered to it. */
+/* Was the broker away when this was due? Then the peer, to whom nothing was
+ * offered meanwhile, gets its time once more. */
 static bool
-had_no_time_to_take(struct session *session)
+came_late(const struct session *session, uint64_t deadline_ms)
 {
-    uint64_t now_ms = session->core->now_ms;
-    if (now_ms - session_write_deadline(session) <= LATE_MS) {
-        return false;
-    }
-    session->progress_ms = now_ms;
-    return true;
+    return core_judged_ms(session->core) - deadline_ms > LATE_MS;
 }
 
 static void
@@ -149,7 +144,8 @@ open_deadline(struct session *session)
 {
     uint64_t now_ms = core_judged_ms(session->core);
     if (now_ms >= session_write_deadline(session)) {
-        if (had_no_time_to_take(session)) {
+        if (came_late(session, session_write_deadline(session))) {
+            session->progress_ms = now_ms;
             return;
         }
         session_log(session, CORE_EVENT_CLOSING, BROKER_E_WRITE_TIMEOUT, NULL);
@@ -159,7 +155,8 @@ open_deadline(struct session *session)
             session_close_drained(session, BROKER_E_LEAVING);
         }
     } else if (now_ms >= session_age_deadline(session)) {
-        if (left_queue(session) >= session->mark) {
+        if (left_queue(session) >= session->mark ||
+            came_late(session, session_age_deadline(session))) {
             session_mark_queue(session);
         } else {
             session_close_now(session, BROKER_E_SLOW_CONSUMER);

@@ -191,6 +191,28 @@ Test(time, a_broker_that_was_away_gives_the_peer_its_time_again)
     fake_net_fini(&net);
 }
 
+/* The same of how old the queue may be. */
+Test(time, what_grew_old_while_the_broker_was_away_is_kept)
+{
+    struct fake_net net;
+    struct core_options options = fake_options();
+    options.max_output_age_ms = 20000;
+    fake_net_init(&net, &options, 1, NULL);
+    struct fake_peer *peer = subscriber(&net, "a");
+    publish(peer, "a");
+    fake_advance(&net, 5u * 3600 * 1000);
+    cr_assert_eq(net.logged[CORE_EVENT_CLOSING], 0);
+    struct say say = {0};
+    say_pong(&say, 0);
+    expect_fed(peer, &say);
+    fake_advance(&net, 19999);
+    cr_assert_eq(net.logged[CORE_EVENT_CLOSING], 0);
+    fake_advance(&net, 1);
+    cr_assert_eq(net.logged[CORE_EVENT_CLOSING], 1, "it had its time");
+    cr_assert_eq(net.logged_code, BROKER_E_SLOW_CONSUMER);
+    fake_net_fini(&net);
+}
+
 Test(time, who_reads_no_answers_is_not_read_from)
 {
     struct fake_net net;
