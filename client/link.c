@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The connection: look up, connect, shake hands, read, write, lose, try again,
- * and the orderly end. It moves bytes between the socket and the session and
+ * and the orderly end. It moves bytes between the transport and the session and
  * acts on what the session and the backoff say; it reads no frames. See
  * handle.h.
  */
@@ -23,30 +23,38 @@
 void
 link_init(struct link *link)
 {
-    *link = (struct link){.fd = -1, .deadline_us = SESSION_NEVER};
+    *link = (struct link){.deadline_us = SESSION_NEVER};
+    transport_init(&link->transport);
 }
 
 /* ---- the socket ---------------------------------------------------------- */
 
+/* Poll for what is needed now. */
 static void
-watch(struct broker_client *client, int operation)
+watch(struct broker_client *client)
 {
-    struct epoll_event event = {.data.fd = client->link.fd};
-    event.events = EPOLLIN;
-    if (client->link.phase == LINK_CONNECTING || client->link.want_write) {
+    struct link *link = &client->link;
+    struct epoll_event event = {
+        .data.fd = link->transport.fd, .events = EPOLLIN};
+    if (link->phase == LINK_CONNECTING || link->want_write ||
+        transport_wants_write(&link->transport)) {
         event.events |= EPOLLOUT;
     }
-    /* Fails only for lack of memory in the kernel; then the timeouts work. */
-    (void)epoll_ctl(client->epoll_fd, operation, client->link.fd, &event);
+    if (event.events != link->watched) {
+        /* Fails only for lack of memory in the kernel; then the timeouts
+         * work. */
+        (void)epoll_ctl(client->epoll_fd,
+            link->watched == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD,
+            link->transport.fd, &event);
+        link->watched = event.events;
+    }
 }
 
 static void
 set_want_write(struct broker_client *client, bool want)
 {
-    if (client->link.want_write != want) {
-        client->link.want_write = want;
-        watch(client, EPOLL_CTL_MOD);
-    }
+    client->link.want_write = want;
+    watch(client);
 }
 
 static void
@@ -55,11 +63,12 @@ close_socket(struct broker_client *client)
     struct link *link = &client->link;
     resolve_drop(link->resolve);
     link->resolve = NULL;
-    if (link->fd >= 0) {
-        (void)epoll_ctl(client->epoll_fd, EPOLL_CTL_DEL, link->fd, NULL);
-        sock_close(link->fd);
+    if (link->watched != 0) {
+        (void)epoll_ctl(
+            client->epoll_fd, EPOLL_CTL_DEL, link->transport.fd, NULL);
     }
-    link->fd = -1;
+    transport_close(&link->transport);
+    link->watched = 0;
     link->phase = LINK_DOWN;
     link->want_write = link->write_failed = false;
     link->deadline_us = SESSION_NEVER;
@@ -103,7 +112,8 @@ closing_status(const struct broker_client *client)
 static bool
 is_final(enum broker_status status)
 {
-    return status == BROKER_E_VERSION || status == BROKER_E_SESSION_TAKEN;
+    return status == BROKER_E_VERSION || status == BROKER_E_SESSION_TAKEN ||
+           status == BROKER_E_AUTH_REQUIRED || status == BROKER_E_AUTH_FAILED;
 }
 
 /* Try again when the backoff says, or give up. */
@@ -226,13 +236,36 @@ lose(struct broker_client *client, enum broker_status status)
 
 /* ---- connecting ---------------------------------------------------------- */
 
+static const struct broker_address *
+current_address(const struct broker_client *client)
+{
+    return &client->addresses[client->reconnect.address];
+}
+
+/* A secret does not leave this machine in the clear. The broker would not look
+ * at it anyway (PROTOCOL.md 5.10), but others could. */
+static bool
+would_tell_secret(const struct broker_client *client)
+{
+    const struct link *link = &client->link;
+    return credentials_are_given(&client->credentials) &&
+           current_address(client)->kind != BROKER_ADDRESS_TLS &&
+           !sock_address_is_local(&link->targets.addresses[link->target]);
+}
+
 static void
 try_target(struct broker_client *client)
 {
     struct link *link = &client->link;
-    int error = sock_connect(&link->targets.addresses[link->target], &link->fd);
+    if (would_tell_secret(client)) {
+        fail(client, BROKER_E_TLS_FAILED,
+            "passwords and tokens are not sent over TCP without TLS",
+            "use an address with tls://");
+        return;
+    }
+    int error = transport_connect(
+        &link->transport, &link->targets.addresses[link->target]);
     if (error != 0) {
-        link->fd = -1;
         target_failed(client, error);
         return;
     }
@@ -244,15 +277,14 @@ try_target(struct broker_client *client)
     link->target_deadline_us =
         now_us + left_us / (link->targets.count - link->target);
     link->phase = LINK_CONNECTING;
-    watch(client, EPOLL_CTL_ADD);
+    watch(client);
 }
 
 static void
 start(struct broker_client *client, uint64_t now_us)
 {
     struct link *link = &client->link;
-    const struct broker_address *address =
-        &client->addresses[client->reconnect.address];
+    const struct broker_address *address = current_address(client);
     (void)broker_address_format(
         address, client->address_text, sizeof client->address_text);
     client_set_state(client, BROKER_CLIENT_CONNECTING, BROKER_OK, 0);
@@ -291,20 +323,61 @@ resolved(struct broker_client *client)
     try_target(client);
 }
 
+/* The way to the peer is there: the session may speak. */
 static void
-connected(struct broker_client *client)
+open_session(struct broker_client *client)
 {
-    int error = sock_connect_result(client->link.fd);
-    if (error != 0) {
-        target_failed(client, error);
-        return;
-    }
     client->link.phase = LINK_UP;
-    watch(client, EPOLL_CTL_MOD);
+    watch(client);
     enum broker_status status =
         session_connected(&client->session, client_now_us());
     if (status != BROKER_OK) {
         fail(client, status, NULL, "");
+    }
+}
+
+static void
+fail_tls(struct broker_client *client, const char *why)
+{
+    char reason[TEXT_MAX]; /* `why` may go with the transport */
+    text_format(reason, "%s", why);
+    fail(client, BROKER_E_TLS_FAILED, reason, "");
+}
+
+static void
+secure(struct broker_client *client)
+{
+    struct transport *transport = &client->link.transport;
+    switch (transport_handshake(transport)) {
+    case TLS_DONE:
+        open_session(client);
+        break;
+    case TLS_AGAIN:
+        watch(client);
+        break;
+    case TLS_FAILED:
+        fail_tls(client, transport_reason(transport));
+        break;
+    }
+}
+
+static void
+connected(struct broker_client *client)
+{
+    struct link *link = &client->link;
+    const struct broker_address *address = current_address(client);
+    char why[TEXT_MAX];
+    int error = sock_connect_result(link->transport.fd);
+    if (error != 0) {
+        target_failed(client, error);
+    } else if (address->kind != BROKER_ADDRESS_TLS) {
+        open_session(client);
+    } else if (transport_secure(
+                   &link->transport, &client->tls, address->host, why)) {
+        link->phase = LINK_SECURING;
+        secure(client);
+    } else {
+        fail_tls(client, why);
     }
 }
 
@@ -340,11 +413,13 @@ link_write(struct broker_client *client)
             set_want_write(client, false);
             return;
         }
-        ssize_t n = sock_write(link->fd, vectors, count);
+        ssize_t n = transport_write(&link->transport, vectors, count);
         if (n < 0) {
             /* On failure the reason may wait to be read, as a GOAWAY. */
             link->write_failed = errno != EAGAIN && errno != EWOULDBLOCK;
-            set_want_write(client, !link->write_failed);
+            set_want_write(
+                client, !link->write_failed &&
+                            transport_write_wants_room(&link->transport));
             return;
         }
         session_sent(&client->session, (size_t)n);
@@ -360,8 +435,8 @@ link_write_if_much(struct broker_client *client)
     }
 }
 
-void
-link_process(struct broker_client *client, bool for_next)
+static void
+process_input(struct broker_client *client, bool for_next)
 {
     enum broker_status status =
         session_process(&client->session, client_now_us(), for_next);
@@ -371,16 +446,37 @@ link_process(struct broker_client *client, bool for_next)
     }
 }
 
+/* The end came before WELCOME. */
+static void
+ended_unwelcome(struct broker_client *client)
+{
+    bool is_tcp = current_address(client)->kind == BROKER_ADDRESS_TCP;
+    text_format(client->session.error_text,
+        "the peer closed the connection without an answer: is it a brokerd%s",
+        is_tcp ? ", and one without TLS (else use tls://)?" : "?");
+    lose(client, BROKER_E_CONNECTION_LOST);
+}
+
 static void
 read_ended(struct broker_client *client, int error)
 {
+    struct transport *transport = &client->link.transport;
+    enum broker_status status = BROKER_E_CONNECTION_LOST;
+    char reason[128];
+    char *text = client->session.error_text;
     if (client->session.state == SESSION_LEAVING) {
         link_finish(client, closing_status(client));
         return;
     }
-    char reason[128];
-    char *text = client->session.error_text;
-    if (error != 0) {
+    if (error == 0 && client->session.state == SESSION_HANDSHAKE) {
+        ended_unwelcome(client);
+        return;
+    }
+    if (error == EPROTO && !transport_is_plain(transport)) {
+        status = BROKER_E_TLS_FAILED;
+        text_format(text, "the connection to %s was lost: %s",
+            client->address_text, transport_reason(transport));
+    } else if (error != 0) {
         text_format(text, "the connection to %s was lost: %s",
             client->address_text, strerror_r(error, reason, sizeof reason));
     } else {
@@ -389,7 +485,25 @@ read_ended(struct broker_client *client, int error)
             "crash, or was it killed?",
             client->address_text);
     }
-    lose(client, BROKER_E_CONNECTION_LOST);
+    lose(client, status);
+}
+
+/* Read from the transport; a plain one without the lock. Sets *error. */
+static ssize_t
+read_unlocked(
+    struct broker_client *client, uint8_t *space, size_t room, int *error)
+{
+    struct transport *transport = &client->link.transport;
+    bool is_plain = transport_is_plain(transport);
+    if (is_plain) {
+        (void)pthread_mutex_unlock(&client->lock);
+    }
+    ssize_t n = transport_read(transport, space, room);
+    *error = errno;
+    if (is_plain) {
+        (void)pthread_mutex_lock(&client->lock);
+    }
+    return n;
 }
 
 /* Read once and handle it. False: enough for this turn. */
@@ -398,25 +512,24 @@ read_once(struct broker_client *client, bool for_next, size_t *budget)
 {
     struct session *session = &client->session;
     size_t room;
+    int error;
     uint8_t *space = session_receive_space(session, &room);
     if (space == NULL) {
         lose(client, session_end(session, BROKER_E_NO_MEMORY,
                          broker_status_text(BROKER_E_NO_MEMORY)));
         return false;
     }
-    int fd = client->link.fd;
-    (void)pthread_mutex_unlock(&client->lock);
-    ssize_t n = sock_read(fd, space, room);
-    int error = errno;
-    (void)pthread_mutex_lock(&client->lock);
+    ssize_t n = read_unlocked(client, space, room, &error);
     if (n > 0) {
         session_receive_commit(session, (size_t)n, client_now_us());
-        link_process(client, for_next);
+        process_input(client, for_next);
         *budget -= (size_t)n < *budget ? (size_t)n : *budget;
-        return (size_t)n == room && *budget > 0;
+        return *budget > 0 && transport_may_have_more(
+                                  &client->link.transport, (size_t)n, room);
     }
     if (n < 0 && (error == EAGAIN || error == EWOULDBLOCK) &&
         !client->link.write_failed) {
+        watch(client); /* TLS may have to write before it can read on */
         return false;
     }
     if (n < 0 && client->link.write_failed) {
@@ -437,20 +550,44 @@ read_some(struct broker_client *client, bool for_next)
     }
 }
 
+bool
+link_has_input(const struct broker_client *client)
+{
+    return client->link.phase >= LINK_UP &&
+           (session_has_input(&client->session) ||
+               transport_has_input(&client->link.transport));
+}
+
+void
+link_process(struct broker_client *client, bool for_next)
+{
+    if (session_has_input(&client->session)) {
+        process_input(client, for_next);
+    } else {
+        read_some(client, for_next);
+    }
+}
+
 void
 link_event(struct broker_client *client, uint32_t events, bool for_next)
 {
-    if (client->link.phase == LINK_CONNECTING) {
+    struct link *link = &client->link;
+    if (link->phase == LINK_CONNECTING) {
         connected(client);
         return;
     }
-    if (client->link.phase < LINK_UP) {
+    if (link->phase == LINK_SECURING) {
+        secure(client);
         return;
     }
+    if (link->phase < LINK_UP) {
+        return;
+    }
+    bool read_waits = transport_wants_write(&link->transport);
     if ((events & EPOLLOUT) != 0) {
         link_write(client);
     }
-    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) {
+    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0 || read_waits) {
         read_some(client, for_next);
     }
 }
@@ -460,8 +597,10 @@ link_event(struct broker_client *client, uint32_t events, bool for_next)
 static void
 timed_out(struct broker_client *client)
 {
+    bool has_accepted = client->session.state == SESSION_HANDSHAKE ||
+                        client->link.phase == LINK_SECURING;
     const char *reason =
-        client->session.state == SESSION_HANDSHAKE
+        has_accepted
             ? "the peer accepted the connection and did not answer in time"
             : "no answer in time";
     fail(client, BROKER_E_TIMEOUT, reason,
@@ -504,6 +643,15 @@ settle_and_leave(struct broker_client *client)
     }
 }
 
+/* Everything is said: so does the transport. False: later. */
+static bool
+shut(struct broker_client *client)
+{
+    bool is_shut = transport_shutdown_write(&client->link.transport);
+    watch(client);
+    return is_shut;
+}
+
 /* Leave as broker_client_close() promises. */
 static void
 step_closing(struct broker_client *client, uint64_t now_us)
@@ -519,8 +667,7 @@ step_closing(struct broker_client *client, uint64_t now_us)
     }
     if (session->state == SESSION_LEAVING && client->link.phase == LINK_UP) {
         link_write(client);
-        if (session_unsent_bytes(session) == 0) {
-            sock_shutdown_write(client->link.fd);
+        if (session_unsent_bytes(session) == 0 && shut(client)) {
             client->link.phase = LINK_SHUT;
         }
     }

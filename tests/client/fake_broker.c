@@ -510,7 +510,7 @@ fake_request(struct fake *fake, const char *topic, uint64_t timeout_us)
 {
     uint8_t field[128];
     size_t used = 0;
-    char reply_to[REQUEST_TOPIC_BYTES + 1];
+    char reply_to[REQUEST_TOPIC_BYTES_MAX + 1];
     struct session_publish message = {
         .topic = bytes_of(topic),
         .numbered = true,
@@ -520,7 +520,7 @@ fake_request(struct fake *fake, const char *topic, uint64_t timeout_us)
         .on_reply = on_reply,
         .user = fake,
     };
-    requests_topic(&fake->session.requests, message.token, reply_to);
+    requests_topic(fake->session.requests.inbox, message.token, reply_to);
     enum broker_status status = broker_tlv_put(field, sizeof field, &used,
         BROKER_TAG_REPLY_TO | BROKER_TAG_CRITICAL, bytes_of(reply_to));
     CHECK(status == BROKER_OK);
