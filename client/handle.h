@@ -12,8 +12,8 @@
  * done under the lock too: OpenSSL's objects are for one thread at a time.
  *
  * Files: client.c (life), options.c, look.c (looking at it), drive.c (who
- * drives, waiting, event loops), link.c (the connection), call_publish.c and
- * call_subscribe.c (what the user asks for).
+ * drives, waiting, event loops), link.c and link_bytes.c (the connection),
+ * call_publish.c and call_subscribe.c (what the user asks for).
  */
 #ifndef BROKER_CLIENT_HANDLE_H
 #define BROKER_CLIENT_HANDLE_H
@@ -192,15 +192,32 @@ void link_step(struct broker_client *client, uint64_t now_us);
 uint64_t link_deadline_us(const struct broker_client *client);
 /* The socket has something to say (EPOLL* bits). Calls back. */
 void link_event(struct broker_client *client, uint32_t events, bool for_next);
-/* Is there input that the socket does not tell of? */
-bool link_has_input(const struct broker_client *client);
-/* Handle it. Calls back. */
-void link_process(struct broker_client *client, bool for_next);
+/* Close, for good. Calls back. */
+void link_finish(struct broker_client *client, enum broker_status status);
+
+/* For link_bytes.c. The first two call back. The connection is gone, whatever
+ * it was doing; the session's error text says why. */
+void link_lose(struct broker_client *client, enum broker_status status);
+/* After the session handled input: was WELCOME among it? */
+void link_check_opened(struct broker_client *client);
+/* Poll the socket for what is needed now. */
+void link_watch(struct broker_client *client);
+/* What an orderly end returns. */
+enum broker_status link_closing_status(const struct broker_client *client);
+/* The address that is tried, or in use. */
+const struct broker_address *link_address(const struct broker_client *client);
+
+/* ---- link_bytes.c -------------------------------------------------------- */
+
 /* Write as much as goes. Any thread. */
 void link_write(struct broker_client *client);
 /* Write now if it is worth a system call. Any thread. */
 void link_write_if_much(struct broker_client *client);
-/* Close, for good. Calls back. */
-void link_finish(struct broker_client *client, enum broker_status status);
+/* Read, in a turn's measure, and handle it. Calls back. */
+void link_read(struct broker_client *client, bool for_next);
+/* Is there input that the socket does not tell of? */
+bool link_has_input(const struct broker_client *client);
+/* Handle it. Calls back. */
+void link_process(struct broker_client *client, bool for_next);
 
 #endif

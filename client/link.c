@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The connection: look up, connect, shake hands, read, write, lose, try again,
- * and the orderly end. It moves bytes between the transport and the session and
- * acts on what the session and the backoff say; it reads no frames. See
- * handle.h.
+ * The connection: look up, connect, shake hands, lose, try again, and the
+ * orderly end. It acts on what the session and the backoff say; link_bytes.c
+ * moves the bytes. See handle.h.
  */
 #include "handle.h"
 
@@ -14,11 +13,6 @@
 #include <sys/epoll.h>
 
 #define US_PER_MS UINT64_C(1000)
-/* What one turn reads at most, so that timers and other work get their turn. */
-#define READ_BYTES_MAX ((size_t)1 << 20)
-#define WRITE_VECTORS  32
-/* Output is written at the end of a turn; this much is written before. */
-#define WRITE_BYTES_MUCH ((size_t)64 << 10)
 
 void
 link_init(struct link *link)
@@ -29,9 +23,8 @@ link_init(struct link *link)
 
 /* ---- the socket ---------------------------------------------------------- */
 
-/* Poll for what is needed now. */
-static void
-watch(struct broker_client *client)
+void
+link_watch(struct broker_client *client)
 {
     struct link *link = &client->link;
     struct epoll_event event = {
@@ -48,13 +41,6 @@ watch(struct broker_client *client)
             link->transport.fd, &event);
         link->watched = event.events;
     }
-}
-
-static void
-set_want_write(struct broker_client *client, bool want)
-{
-    client->link.want_write = want;
-    watch(client);
 }
 
 static void
@@ -100,9 +86,8 @@ link_finish(struct broker_client *client, enum broker_status status)
     client_set_state(client, BROKER_CLIENT_CLOSED, status, unknown);
 }
 
-/* What an orderly end returns. */
-static enum broker_status
-closing_status(const struct broker_client *client)
+enum broker_status
+link_closing_status(const struct broker_client *client)
 {
     return client->close_unknown > 0 ? BROKER_E_CONNECTION_LOST : BROKER_OK;
 }
@@ -209,8 +194,8 @@ target_failed(struct broker_client *client, int error)
 
 /* The connection is gone, whatever it was doing. The session's error text says
  * why. */
-static void
-lose(struct broker_client *client, enum broker_status status)
+void
+link_lose(struct broker_client *client, enum broker_status status)
 {
     struct session *session = &client->session;
     if (session->state == SESSION_HANDSHAKE) {
@@ -218,7 +203,7 @@ lose(struct broker_client *client, enum broker_status status)
         return;
     }
     if (session->state == SESSION_LEAVING) {
-        link_finish(client, closing_status(client)); /* all was settled */
+        link_finish(client, link_closing_status(client)); /* all was settled */
         return;
     }
     uint64_t now_us = client_now_us();
@@ -236,8 +221,8 @@ lose(struct broker_client *client, enum broker_status status)
 
 /* ---- connecting ---------------------------------------------------------- */
 
-static const struct broker_address *
-current_address(const struct broker_client *client)
+const struct broker_address *
+link_address(const struct broker_client *client)
 {
     return &client->addresses[client->reconnect.address];
 }
@@ -249,7 +234,7 @@ would_tell_secret(const struct broker_client *client)
 {
     const struct link *link = &client->link;
     return credentials_are_given(&client->credentials) &&
-           current_address(client)->kind != BROKER_ADDRESS_TLS &&
+           link_address(client)->kind != BROKER_ADDRESS_TLS &&
            !sock_address_is_local(&link->targets.addresses[link->target]);
 }
 
@@ -277,14 +262,14 @@ try_target(struct broker_client *client)
     link->target_deadline_us =
         now_us + left_us / (link->targets.count - link->target);
     link->phase = LINK_CONNECTING;
-    watch(client);
+    link_watch(client);
 }
 
 static void
 start(struct broker_client *client, uint64_t now_us)
 {
     struct link *link = &client->link;
-    const struct broker_address *address = current_address(client);
+    const struct broker_address *address = link_address(client);
     (void)broker_address_format(
         address, client->address_text, sizeof client->address_text);
     client_set_state(client, BROKER_CLIENT_CONNECTING, BROKER_OK, 0);
@@ -328,7 +313,7 @@ static void
 open_session(struct broker_client *client)
 {
     client->link.phase = LINK_UP;
-    watch(client);
+    link_watch(client);
     enum broker_status status =
         session_connected(&client->session, client_now_us());
     if (status != BROKER_OK) {
@@ -353,7 +338,7 @@ secure(struct broker_client *client)
         open_session(client);
         break;
     case TLS_AGAIN:
-        watch(client);
+        link_watch(client);
         break;
     case TLS_FAILED:
         fail_tls(client, transport_reason(transport));
@@ -365,7 +350,7 @@ static void
 connected(struct broker_client *client)
 {
     struct link *link = &client->link;
-    const struct broker_address *address = current_address(client);
+    const struct broker_address *address = link_address(client);
     char why[TEXT_MAX];
     int error = sock_connect_result(link->transport.fd);
     if (error != 0) {
@@ -381,9 +366,8 @@ connected(struct broker_client *client)
     }
 }
 
-/* After the session handled input: was WELCOME among it? */
-static void
-check_opened(struct broker_client *client)
+void
+link_check_opened(struct broker_client *client)
 {
     if (client->link.deadline_us == SESSION_NEVER ||
         client->session.state != SESSION_OPEN) {
@@ -396,177 +380,7 @@ check_opened(struct broker_client *client)
     client->ever_connected = true;
 }
 
-/* ---- bytes --------------------------------------------------------------- */
-
-void
-link_write(struct broker_client *client)
-{
-    struct link *link = &client->link;
-    if (link->phase != LINK_UP || link->write_failed) {
-        return;
-    }
-    for (;;) {
-        struct iovec vectors[WRITE_VECTORS];
-        size_t count =
-            session_send_peek(&client->session, vectors, WRITE_VECTORS);
-        if (count == 0) {
-            set_want_write(client, false);
-            return;
-        }
-        ssize_t n = transport_write(&link->transport, vectors, count);
-        if (n < 0) {
-            /* On failure the reason may wait to be read, as a GOAWAY. */
-            link->write_failed = errno != EAGAIN && errno != EWOULDBLOCK;
-            set_want_write(
-                client, !link->write_failed &&
-                            transport_write_wants_room(&link->transport));
-            return;
-        }
-        session_sent(&client->session, (size_t)n);
-    }
-}
-
-void
-link_write_if_much(struct broker_client *client)
-{
-    if (!client->link.want_write && client->session.state == SESSION_OPEN &&
-        client->session.log.unsent >= WRITE_BYTES_MUCH) {
-        link_write(client);
-    }
-}
-
-static void
-process_input(struct broker_client *client, bool for_next)
-{
-    enum broker_status status =
-        session_process(&client->session, client_now_us(), for_next);
-    check_opened(client);
-    if (status != BROKER_OK) {
-        lose(client, status);
-    }
-}
-
-/* The end came before WELCOME. */
-static void
-ended_unwelcome(struct broker_client *client)
-{
-    bool is_tcp = current_address(client)->kind == BROKER_ADDRESS_TCP;
-    text_format(client->session.error_text,
-        "the peer closed the connection without an answer: is it a brokerd%s",
-        is_tcp ? ", and one without TLS (else use tls://)?" : "?");
-    lose(client, BROKER_E_CONNECTION_LOST);
-}
-
-static void
-read_ended(struct broker_client *client, int error)
-{
-    struct transport *transport = &client->link.transport;
-    enum broker_status status = BROKER_E_CONNECTION_LOST;
-    char reason[128];
-    char *text = client->session.error_text;
-    if (client->session.state == SESSION_LEAVING) {
-        link_finish(client, closing_status(client));
-        return;
-    }
-    if (error == 0 && client->session.state == SESSION_HANDSHAKE) {
-        ended_unwelcome(client);
-        return;
-    }
-    if (error == EPROTO && !transport_is_plain(transport)) {
-        status = BROKER_E_TLS_FAILED;
-        text_format(text, "the connection to %s was lost: %s",
-            client->address_text, transport_reason(transport));
-    } else if (error != 0) {
-        text_format(text, "the connection to %s was lost: %s",
-            client->address_text, strerror_r(error, reason, sizeof reason));
-    } else {
-        text_format(text,
-            "the connection to %s was closed without a word: did the broker "
-            "crash, or was it killed?",
-            client->address_text);
-    }
-    lose(client, status);
-}
-
-/* Read from the transport; a plain one without the lock. Sets *error. */
-static ssize_t
-read_unlocked(
-    struct broker_client *client, uint8_t *space, size_t room, int *error)
-{
-    struct transport *transport = &client->link.transport;
-    bool is_plain = transport_is_plain(transport);
-    if (is_plain) {
-        (void)pthread_mutex_unlock(&client->lock);
-    }
-    ssize_t n = transport_read(transport, space, room);
-    *error = errno;
-    if (is_plain) {
-        (void)pthread_mutex_lock(&client->lock);
-    }
-    return n;
-}
-
-/* Read once and handle it. False: enough for this turn. */
-static bool
-read_once(struct broker_client *client, bool for_next, size_t *budget)
-{
-    struct session *session = &client->session;
-    size_t room;
-    int error;
-    uint8_t *space = session_receive_space(session, &room);
-    if (space == NULL) {
-        lose(client, session_end(session, BROKER_E_NO_MEMORY,
-                         broker_status_text(BROKER_E_NO_MEMORY)));
-        return false;
-    }
-    ssize_t n = read_unlocked(client, space, room, &error);
-    if (n > 0) {
-        session_receive_commit(session, (size_t)n, client_now_us());
-        process_input(client, for_next);
-        *budget -= (size_t)n < *budget ? (size_t)n : *budget;
-        return *budget > 0 && transport_may_have_more(
-                                  &client->link.transport, (size_t)n, room);
-    }
-    if (n < 0 && (error == EAGAIN || error == EWOULDBLOCK) &&
-        !client->link.write_failed) {
-        watch(client); /* TLS may have to write before it can read on */
-        return false;
-    }
-    if (n < 0 && client->link.write_failed) {
-        error = error == EAGAIN || error == EWOULDBLOCK ? EPIPE : error;
-    }
-    read_ended(client, n == 0 ? 0 : error);
-    return false;
-}
-
-static void
-read_some(struct broker_client *client, bool for_next)
-{
-    size_t budget = READ_BYTES_MAX;
-    bool more = true;
-    while (more && !session_has_input(&client->session) &&
-           client->link.phase >= LINK_UP) {
-        more = read_once(client, for_next, &budget);
-    }
-}
-
-bool
-link_has_input(const struct broker_client *client)
-{
-    return client->link.phase >= LINK_UP &&
-           (session_has_input(&client->session) ||
-               transport_has_input(&client->link.transport));
-}
-
-void
-link_process(struct broker_client *client, bool for_next)
-{
-    if (session_has_input(&client->session)) {
-        process_input(client, for_next);
-    } else {
-        read_some(client, for_next);
-    }
-}
+/* ---- events -------------------------------------------------------------- */
 
 void
 link_event(struct broker_client *client, uint32_t events, bool for_next)
@@ -588,7 +402,7 @@ link_event(struct broker_client *client, uint32_t events, bool for_next)
         link_write(client);
     }
     if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0 || read_waits) {
-        read_some(client, for_next);
+        link_read(client, for_next);
     }
 }
 
@@ -648,7 +462,7 @@ static bool
 shut(struct broker_client *client)
 {
     bool is_shut = transport_shutdown_write(&client->link.transport);
-    watch(client);
+    link_watch(client);
     return is_shut;
 }
 
@@ -663,7 +477,7 @@ step_closing(struct broker_client *client, uint64_t now_us)
     } else if (session->state == SESSION_OPEN) {
         settle_and_leave(client);
     } else if (session->state == SESSION_DOWN && session_is_settled(session)) {
-        link_finish(client, closing_status(client));
+        link_finish(client, link_closing_status(client));
     }
     if (session->state == SESSION_LEAVING && client->link.phase == LINK_UP) {
         link_write(client);
@@ -681,7 +495,7 @@ link_step(struct broker_client *client, uint64_t now_us)
     }
     enum broker_status status = session_tick(&client->session, now_us);
     if (status != BROKER_OK) {
-        lose(client, status);
+        link_lose(client, status);
     }
     if (client->link.phase == LINK_RESOLVING) {
         resolved(client);
