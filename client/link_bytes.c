@@ -100,8 +100,14 @@ read_ended(struct broker_client *client, int error)
         text_format(text, "the connection to %s was lost: %s",
             client->address_text, transport_reason(transport));
     } else if (error != 0) {
-        text_format(text, "the connection to %s was lost: %s",
-            client->address_text, strerror_r(error, reason, sizeof reason));
+        /* Who does not like a certificate may say so and reset, and then only
+         * the reset is seen. */
+        bool is_unwelcome = client->session.state == SESSION_HANDSHAKE &&
+                            !transport_is_plain(transport);
+        text_format(text, "the connection to %s was lost: %s%s",
+            client->address_text, strerror_r(error, reason, sizeof reason),
+            is_unwelcome ? ": does the broker want another client certificate?"
+                         : "");
     } else {
         text_format(text,
             "the connection to %s was closed without a word: did the broker "

@@ -228,6 +228,19 @@ fake_open(struct fake *fake, uint32_t last_publish)
 }
 
 void
+fake_open_user(struct fake *fake, const char *user)
+{
+    struct broker_frame frame;
+    enum broker_status status = session_connected(&fake->session, fake->now_us);
+    CHECK(status == BROKER_OK);
+    bool is_hello =
+        fake_take_frame(fake, &frame) && frame.type == BROKER_FRAME_HELLO;
+    CHECK(is_hello);
+    status = fake_welcome_user(fake, user, 1);
+    CHECK(status == BROKER_OK && fake->session.state == SESSION_OPEN);
+}
+
+void
 fake_lose(struct fake *fake)
 {
     session_lost(&fake->session, fake->now_us);
@@ -295,6 +308,39 @@ fake_welcome(struct fake *fake, uint32_t last_publish, uint8_t boot,
         .boot = {boot},
     };
     FEED(welcome, welcome);
+}
+
+enum broker_status
+fake_welcome_user(struct fake *fake, const char *user, uint8_t session)
+{
+    uint8_t fields[512];
+    size_t used = 0;
+    struct broker_welcome welcome = {
+        .id = 1,
+        .version = 1,
+        .max_body_bytes = BROKER_BODY_BYTES_MAX,
+        .heartbeat_ms = 15000,
+        .max_subscriptions = 100,
+        .max_topic_bytes = 1024,
+        .max_topic_levels = 64,
+        .session = {session, 2, 3},
+        .boot = {9},
+    };
+    if (user[0] != '\0') {
+        enum broker_status put =
+            broker_tlv_put(fields, sizeof fields, &used, BROKER_TAG_USER,
+                (struct broker_bytes){(const uint8_t *)user, strlen(user)});
+        CHECK(put == BROKER_OK);
+    }
+    welcome.tlvs = (struct broker_bytes){fields, used};
+    FEED(welcome, welcome);
+}
+
+enum broker_status
+fake_notice(struct fake *fake, unsigned code)
+{
+    struct broker_notice notice = {.code = (uint16_t)code};
+    FEED(notice, notice);
 }
 
 enum broker_status
