@@ -91,7 +91,9 @@ read_ended(struct broker_client *client, int error)
         link_finish(client, link_closing_status(client));
         return;
     }
-    if (error == 0 && client->session.state == SESSION_HANDSHAKE) {
+    bool has_closed =
+        error == 0 || (error == ECONNRESET && transport_is_plain(transport));
+    if (has_closed && client->session.state == SESSION_HANDSHAKE) {
         ended_unwelcome(client);
         return;
     }

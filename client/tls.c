@@ -238,9 +238,12 @@ meaning_of(int reason)
 {
     switch (reason) {
     case SSL_R_UNSUPPORTED_PROTOCOL:
-    case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
         return "the peer speaks no TLS of version 1.2 or later: its protocol "
                "is too old";
+    case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION: /* brokerd says so as well */
+        return "the peer speaks no TLS of version 1.2 or later there: if it is "
+               "the port of a brokerd without TLS, use tcp://, else it is too "
+               "old";
     case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
         return "the broker wants a client certificate: give a certificate file "
                "and a key file";
@@ -268,8 +271,7 @@ explain(struct tls *tls)
     if (tls->heard && (tls->first_byte < RECORD_TYPE_MIN ||
                           tls->first_byte > RECORD_TYPE_MAX)) {
         text_format(tls->reason, "the peer does not speak TLS there: %s",
-            tls->first_byte == 0 ? "it seems to be a brokerd without TLS, "
-                                   "for which the address begins with tcp://"
+            tls->first_byte == 0 ? "if it is a brokerd without TLS, use tcp://"
                                  : "check the address and the port");
     } else if (verdict != X509_V_OK &&
                SSL_get_verify_mode(tls->ssl) != SSL_VERIFY_NONE) {

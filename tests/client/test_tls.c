@@ -215,8 +215,7 @@ meet(const char *scheme, const char *says, size_t says_bytes,
 Test(tls, a_brokerd_without_tls)
 {
     static const char bytes[] = "\0\0\0\10\0\4\0\0\0\0\0\0\0\147\0\0\3\0\0\0";
-    meet("tls", bytes, sizeof bytes - 1, BROKER_E_TLS_FAILED,
-        "begins with tcp://");
+    meet("tls", bytes, sizeof bytes - 1, BROKER_E_TLS_FAILED, "use tcp://");
 }
 
 Test(tls, a_web_server)
