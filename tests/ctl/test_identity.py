@@ -185,9 +185,9 @@ class Identity(harness.CtlTest):
         self.assertIn("client certificate", result.err)
 
     def test_the_wrong_scheme(self):
-        plain = self.fake().address.replace("tcp://", "tls://")
+        plain = self.broker().tcp.replace("tcp://", "tls://")
         result = self.expect(harness.UNAVAILABLE, "pub", "-s", plain, "t", "m")
-        self.assertIn("TLS", result.err)
+        self.assertIn("use tcp://", result.err)
         path, key = self.certificate("server", "IP:127.0.0.1")
         secure = self.tls_fake(path, key).address.replace("tls://", "tcp://")
         result = self.expect(harness.UNAVAILABLE, "pub", "-s", secure, "t",
