@@ -70,6 +70,9 @@ Test(certificates, wildcards_stand_for_a_whole_level)
     cr_assert_eq(try_once("not for a.b.x.example"), BROKER_E_TLS_FAILED);
     options.tls_server_name = "a.x.example";
     expect_success();
+    serve_with("DNS:a*.x.example", 0, 0);
+    options.tls_server_name = "ab.x.example";
+    cr_assert_eq(try_once("not for ab.x.example"), BROKER_E_TLS_FAILED);
 }
 
 Test(certificates, times_are_looked_at)
