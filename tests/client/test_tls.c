@@ -412,10 +412,12 @@ Test(tls, a_connection_that_breaks_is_made_again)
 /* Garbage in the place of a record. */
 Test(tls, a_broken_record_is_told)
 {
+    static const char record[] = "\x17\x03\x03\0\x20"
+                                 "no such record, no such record!!";
     options.reconnect = false;
     struct broker_client *client = connected_client();
-    CHECK(send(server.fd, "\x17\x03\x03\0\x20 no such record no such record",
-              37, MSG_NOSIGNAL) == 37);
+    CHECK(send(server.fd, record, sizeof record - 1, MSG_NOSIGNAL) ==
+          sizeof record - 1);
     cr_assert_eq(runner_join(&runner), BROKER_E_TLS_FAILED);
     cr_assert(error_says(client, "TLS failed"));
     broker_client_free(client);
