@@ -340,7 +340,13 @@ request(struct broker_client *client,
         return client_refuse(
             client, BROKER_E_INVALID_ARGUMENT, "cannot send a request");
     }
-    char reply_to[REQUEST_TOPIC_BYTES + 1];
+    /* Whatever inbox it gets in the end, the fields must fit. */
+    if (fields_measure(message) >
+        FIELDS_BYTES_MAX - broker_tlv_size(REQUEST_TOPIC_BYTES_MAX)) {
+        return client_refuse(client, BROKER_E_INVALID_ARGUMENT,
+            "the headers of a request do not fit into 65535 bytes");
+    }
+    char reply_to[REQUEST_TOPIC_BYTES_MAX + 1];
     struct session_publish publish = {
         .numbered = true,
         .kind = PUBLISH_REQUEST,
@@ -349,7 +355,7 @@ request(struct broker_client *client,
         .on_reply = callback,
         .user = user,
     };
-    requests_topic(requests, publish.token, reply_to);
+    requests_topic(requests->inbox, publish.token, reply_to);
     struct broker_client_outgoing asking = *message;
     asking.reply_to = reply_to;
     return take_message(client, &asking, &publish);

@@ -193,6 +193,7 @@ session_open(
         .user = options->user,
         .heartbeat_ms = options->heartbeat_ms,
         .max_body_bytes = options->max_body_bytes,
+        .credentials = &client->credentials,
         .buffer_bytes = options->buffer_bytes,
         .inbox_bytes = options->inbox_bytes,
     };
@@ -277,6 +278,9 @@ broker_client_new(
     link_init(&client->link);
     status = options_addresses(&options, client);
     if (status == BROKER_OK) {
+        status = options_security(&options, client);
+    }
+    if (status == BROKER_OK) {
         status = descriptors_open(client);
     }
     if (status == BROKER_OK) {
@@ -293,7 +297,7 @@ broker_client_new(
 fail:
     /* A session that was initialised and not used owns no memory. */
     descriptors_close(client);
-    free(client->addresses);
+    options_free_copies(client);
     free(client);
     return status;
 }
@@ -364,7 +368,7 @@ client_destroy(struct broker_client *client)
     descriptors_close(client);
     (void)pthread_mutex_destroy(&client->lock);
     (void)pthread_cond_destroy(&client->changed);
-    free(client->addresses);
+    options_free_copies(client);
     free(client);
 }
 

@@ -83,20 +83,14 @@ milliseconds_until(uint64_t deadline_us)
     return ms > INT32_MAX ? INT32_MAX : (int)ms;
 }
 
-/* Is there something that does not wait for the socket? */
-static bool
-has_work(const struct broker_client *client)
-{
-    return session_has_input(&client->session) && client->link.phase >= LINK_UP;
-}
-
 static void
 wait_for_events(struct broker_client *client, uint64_t until_us, bool for_next)
 {
     struct epoll_event events[EVENTS];
     uint64_t deadline_us = link_deadline_us(client);
     deadline_us = until_us < deadline_us ? until_us : deadline_us;
-    int timeout_ms = has_work(client) ? 0 : milliseconds_until(deadline_us);
+    int timeout_ms =
+        link_has_input(client) ? 0 : milliseconds_until(deadline_us);
     client->awake = false;
     (void)pthread_mutex_unlock(&client->lock);
     int n = epoll_wait(client->epoll_fd, events, EVENTS, timeout_ms);
@@ -123,7 +117,7 @@ static void
 step(struct broker_client *client, bool for_next)
 {
     link_step(client, client_now_us());
-    if (has_work(client)) {
+    if (link_has_input(client)) {
         link_process(client, for_next);
     }
     link_write(client);
@@ -383,7 +377,7 @@ broker_client_timeout_ms(struct broker_client *client)
 {
     (void)pthread_mutex_lock(&client->lock);
     int timeout_ms = -1;
-    if (has_work(client)) {
+    if (link_has_input(client)) {
         timeout_ms = 0;
     } else {
         timeout_ms = milliseconds_until(link_deadline_us(client));

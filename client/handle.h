@@ -8,11 +8,12 @@
  * occasions: while it waits for events, while it reads from the socket (into
  * the receive buffer, which is its alone), and while it calls the user back.
  * Only that thread opens and closes the socket, so the descriptor stays good
- * meanwhile; any thread may write to it under the lock.
+ * meanwhile; any thread may write to it under the lock. With TLS reading is
+ * done under the lock too: OpenSSL's objects are for one thread at a time.
  *
  * Files: client.c (life), options.c, look.c (looking at it), drive.c (who
- * drives, waiting, event loops), link.c (the connection), call_publish.c and
- * call_subscribe.c (what the user asks for).
+ * drives, waiting, event loops), link.c and link_bytes.c (the connection),
+ * call_publish.c and call_subscribe.c (what the user asks for).
  */
 #ifndef BROKER_CLIENT_HANDLE_H
 #define BROKER_CLIENT_HANDLE_H
@@ -25,24 +26,28 @@
 #include <broker/address.h>
 #include <broker/client.h>
 
+#include "credentials.h"
 #include "reconnect.h"
 #include "resolve.h"
 #include "session.h"
+#include "transport.h"
 
 enum link_phase {
     LINK_DOWN,
     LINK_RESOLVING,
     LINK_CONNECTING,
+    LINK_SECURING, /* the handshake of TLS */
     LINK_UP,   /* the session has it: waiting for WELCOME, open or leaving */
     LINK_SHUT, /* our writing side is shut down; reading to the end */
 };
 
 struct link {
     enum link_phase phase;
-    int fd;               /* -1 in LINK_DOWN and LINK_RESOLVING */
-    bool want_write;      /* the socket took no more */
-    bool write_failed;    /* reading may still tell why */
-    uint64_t deadline_us; /* for WELCOME; SESSION_NEVER after it */
+    struct transport transport; /* closed in LINK_DOWN and LINK_RESOLVING */
+    uint32_t watched;           /* what the socket is polled for: EPOLL* */
+    bool want_write;            /* the socket took no more */
+    bool write_failed;          /* reading may still tell why */
+    uint64_t deadline_us;       /* for WELCOME; SESSION_NEVER after it */
     struct resolve *resolve;
     struct resolve_result targets; /* of the address that is tried */
     size_t target;
@@ -60,6 +65,8 @@ struct broker_client {
     struct broker_address *addresses;
     size_t address_count;
     char address_text[BROKER_ADDRESS_TEXT_MAX]; /* the one in use, or last */
+    struct credentials credentials;
+    struct tls_config tls;
     int connect_timeout_ms, publish_timeout_ms;
     enum broker_client_when_full when_full;
     broker_client_state_fn *on_state;
@@ -120,6 +127,12 @@ enum broker_status options_check(const struct broker_client_options *options);
 /* The addresses into the handle: BAD_ADDRESS, NO_MEMORY. */
 enum broker_status options_addresses(
     const struct broker_client_options *options, struct broker_client *client);
+/* Credentials and what TLS needs into the handle: NO_MEMORY. Either way
+ * options_free_copies() is due. */
+enum broker_status options_security(
+    const struct broker_client_options *options, struct broker_client *client);
+/* Free what the two above have made; secrets are wiped. */
+void options_free_copies(struct broker_client *client);
 /* Why the last broker_client_new() on this thread failed: TEXT_MAX bytes. */
 char *options_error_text(void);
 
@@ -179,13 +192,32 @@ void link_step(struct broker_client *client, uint64_t now_us);
 uint64_t link_deadline_us(const struct broker_client *client);
 /* The socket has something to say (EPOLL* bits). Calls back. */
 void link_event(struct broker_client *client, uint32_t events, bool for_next);
-/* Handle input that is in the buffer already. Calls back. */
-void link_process(struct broker_client *client, bool for_next);
+/* Close, for good. Calls back. */
+void link_finish(struct broker_client *client, enum broker_status status);
+
+/* For link_bytes.c. The first two call back. The connection is gone, whatever
+ * it was doing; the session's error text says why. */
+void link_lose(struct broker_client *client, enum broker_status status);
+/* After the session handled input: was WELCOME among it? */
+void link_check_opened(struct broker_client *client);
+/* Poll the socket for what is needed now. */
+void link_watch(struct broker_client *client);
+/* What an orderly end returns. */
+enum broker_status link_closing_status(const struct broker_client *client);
+/* The address that is tried, or in use. */
+const struct broker_address *link_address(const struct broker_client *client);
+
+/* ---- link_bytes.c -------------------------------------------------------- */
+
 /* Write as much as goes. Any thread. */
 void link_write(struct broker_client *client);
 /* Write now if it is worth a system call. Any thread. */
 void link_write_if_much(struct broker_client *client);
-/* Close, for good. Calls back. */
-void link_finish(struct broker_client *client, enum broker_status status);
+/* Read, in a turn's measure, and handle it. Calls back. */
+void link_read(struct broker_client *client, bool for_next);
+/* Is there input that the socket does not tell of? */
+bool link_has_input(const struct broker_client *client);
+/* Handle it. Calls back. */
+void link_process(struct broker_client *client, bool for_next);
 
 #endif

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The connection: look up, connect, shake hands, read, write, lose, try again,
- * and the orderly end. It moves bytes between the socket and the session and
- * acts on what the session and the backoff say; it reads no frames. See
- * handle.h.
+ * The connection: look up, connect, shake hands, lose, try again, and the
+ * orderly end. It acts on what the session and the backoff say; link_bytes.c
+ * moves the bytes. See handle.h.
  */
 #include "handle.h"
 
@@ -14,38 +13,33 @@
 #include <sys/epoll.h>
 
 #define US_PER_MS UINT64_C(1000)
-/* What one turn reads at most, so that timers and other work get their turn. */
-#define READ_BYTES_MAX ((size_t)1 << 20)
-#define WRITE_VECTORS  32
-/* Output is written at the end of a turn; this much is written before. */
-#define WRITE_BYTES_MUCH ((size_t)64 << 10)
 
 void
 link_init(struct link *link)
 {
-    *link = (struct link){.fd = -1, .deadline_us = SESSION_NEVER};
+    *link = (struct link){.deadline_us = SESSION_NEVER};
+    transport_init(&link->transport);
 }
 
 /* ---- the socket ---------------------------------------------------------- */
 
-static void
-watch(struct broker_client *client, int operation)
+void
+link_watch(struct broker_client *client)
 {
-    struct epoll_event event = {.data.fd = client->link.fd};
-    event.events = EPOLLIN;
-    if (client->link.phase == LINK_CONNECTING || client->link.want_write) {
+    struct link *link = &client->link;
+    struct epoll_event event = {
+        .data.fd = link->transport.fd, .events = EPOLLIN};
+    if (link->phase == LINK_CONNECTING || link->want_write ||
+        transport_wants_write(&link->transport)) {
         event.events |= EPOLLOUT;
     }
-    /* Fails only for lack of memory in the kernel; then the timeouts work. */
-    (void)epoll_ctl(client->epoll_fd, operation, client->link.fd, &event);
-}
-
-static void
-set_want_write(struct broker_client *client, bool want)
-{
-    if (client->link.want_write != want) {
-        client->link.want_write = want;
-        watch(client, EPOLL_CTL_MOD);
+    if (event.events != link->watched) {
+        /* Fails only for lack of memory in the kernel; then the timeouts
+         * work. */
+        (void)epoll_ctl(client->epoll_fd,
+            link->watched == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD,
+            link->transport.fd, &event);
+        link->watched = event.events;
     }
 }
 
@@ -55,11 +49,12 @@ close_socket(struct broker_client *client)
     struct link *link = &client->link;
     resolve_drop(link->resolve);
     link->resolve = NULL;
-    if (link->fd >= 0) {
-        (void)epoll_ctl(client->epoll_fd, EPOLL_CTL_DEL, link->fd, NULL);
-        sock_close(link->fd);
+    if (link->watched != 0) {
+        (void)epoll_ctl(
+            client->epoll_fd, EPOLL_CTL_DEL, link->transport.fd, NULL);
     }
-    link->fd = -1;
+    transport_close(&link->transport);
+    link->watched = 0;
     link->phase = LINK_DOWN;
     link->want_write = link->write_failed = false;
     link->deadline_us = SESSION_NEVER;
@@ -91,9 +86,8 @@ link_finish(struct broker_client *client, enum broker_status status)
     client_set_state(client, BROKER_CLIENT_CLOSED, status, unknown);
 }
 
-/* What an orderly end returns. */
-static enum broker_status
-closing_status(const struct broker_client *client)
+enum broker_status
+link_closing_status(const struct broker_client *client)
 {
     return client->close_unknown > 0 ? BROKER_E_CONNECTION_LOST : BROKER_OK;
 }
@@ -103,7 +97,8 @@ closing_status(const struct broker_client *client)
 static bool
 is_final(enum broker_status status)
 {
-    return status == BROKER_E_VERSION || status == BROKER_E_SESSION_TAKEN;
+    return status == BROKER_E_VERSION || status == BROKER_E_SESSION_TAKEN ||
+           status == BROKER_E_AUTH_REQUIRED || status == BROKER_E_AUTH_FAILED;
 }
 
 /* Try again when the backoff says, or give up. */
@@ -199,8 +194,8 @@ target_failed(struct broker_client *client, int error)
 
 /* The connection is gone, whatever it was doing. The session's error text says
  * why. */
-static void
-lose(struct broker_client *client, enum broker_status status)
+void
+link_lose(struct broker_client *client, enum broker_status status)
 {
     struct session *session = &client->session;
     if (session->state == SESSION_HANDSHAKE) {
@@ -208,7 +203,7 @@ lose(struct broker_client *client, enum broker_status status)
         return;
     }
     if (session->state == SESSION_LEAVING) {
-        link_finish(client, closing_status(client)); /* all was settled */
+        link_finish(client, link_closing_status(client)); /* all was settled */
         return;
     }
     uint64_t now_us = client_now_us();
@@ -226,13 +221,36 @@ lose(struct broker_client *client, enum broker_status status)
 
 /* ---- connecting ---------------------------------------------------------- */
 
+const struct broker_address *
+link_address(const struct broker_client *client)
+{
+    return &client->addresses[client->reconnect.address];
+}
+
+/* A secret does not leave this machine in the clear. The broker would not look
+ * at it anyway (PROTOCOL.md 5.10), but others could. */
+static bool
+would_tell_secret(const struct broker_client *client)
+{
+    const struct link *link = &client->link;
+    return credentials_are_given(&client->credentials) &&
+           link_address(client)->kind != BROKER_ADDRESS_TLS &&
+           !sock_address_is_local(&link->targets.addresses[link->target]);
+}
+
 static void
 try_target(struct broker_client *client)
 {
     struct link *link = &client->link;
-    int error = sock_connect(&link->targets.addresses[link->target], &link->fd);
+    if (would_tell_secret(client)) {
+        fail(client, BROKER_E_TLS_FAILED,
+            "passwords and tokens are not sent over TCP without TLS",
+            "use an address with tls://");
+        return;
+    }
+    int error = transport_connect(
+        &link->transport, &link->targets.addresses[link->target]);
     if (error != 0) {
-        link->fd = -1;
         target_failed(client, error);
         return;
     }
@@ -244,15 +262,14 @@ try_target(struct broker_client *client)
     link->target_deadline_us =
         now_us + left_us / (link->targets.count - link->target);
     link->phase = LINK_CONNECTING;
-    watch(client, EPOLL_CTL_ADD);
+    link_watch(client);
 }
 
 static void
 start(struct broker_client *client, uint64_t now_us)
 {
     struct link *link = &client->link;
-    const struct broker_address *address =
-        &client->addresses[client->reconnect.address];
+    const struct broker_address *address = link_address(client);
     (void)broker_address_format(
         address, client->address_text, sizeof client->address_text);
     client_set_state(client, BROKER_CLIENT_CONNECTING, BROKER_OK, 0);
@@ -291,16 +308,12 @@ resolved(struct broker_client *client)
     try_target(client);
 }
 
+/* The way to the peer is there: the session may speak. */
 static void
-connected(struct broker_client *client)
+open_session(struct broker_client *client)
 {
-    int error = sock_connect_result(client->link.fd);
-    if (error != 0) {
-        target_failed(client, error);
-        return;
-    }
     client->link.phase = LINK_UP;
-    watch(client, EPOLL_CTL_MOD);
+    link_watch(client);
     enum broker_status status =
         session_connected(&client->session, client_now_us());
     if (status != BROKER_OK) {
@@ -308,9 +321,53 @@ connected(struct broker_client *client)
     }
 }
 
-/* After the session handled input: was WELCOME among it? */
 static void
-check_opened(struct broker_client *client)
+fail_tls(struct broker_client *client, const char *why)
+{
+    char reason[TEXT_MAX]; /* `why` may go with the transport */
+    text_format(reason, "%s", why);
+    fail(client, BROKER_E_TLS_FAILED, reason, "");
+}
+
+static void
+secure(struct broker_client *client)
+{
+    struct transport *transport = &client->link.transport;
+    switch (transport_handshake(transport)) {
+    case TLS_DONE:
+        open_session(client);
+        break;
+    case TLS_AGAIN:
+        link_watch(client);
+        break;
+    case TLS_FAILED:
+        fail_tls(client, transport_reason(transport));
+        break;
+    }
+}
+
+static void
+connected(struct broker_client *client)
+{
+    struct link *link = &client->link;
+    const struct broker_address *address = link_address(client);
+    char why[TEXT_MAX];
+    int error = sock_connect_result(link->transport.fd);
+    if (error != 0) {
+        target_failed(client, error);
+    } else if (address->kind != BROKER_ADDRESS_TLS) {
+        open_session(client);
+    } else if (transport_secure(
+                   &link->transport, &client->tls, address->host, why)) {
+        link->phase = LINK_SECURING;
+        secure(client);
+    } else {
+        fail_tls(client, why);
+    }
+}
+
+void
+link_check_opened(struct broker_client *client)
 {
     if (client->link.deadline_us == SESSION_NEVER ||
         client->session.state != SESSION_OPEN) {
@@ -323,135 +380,29 @@ check_opened(struct broker_client *client)
     client->ever_connected = true;
 }
 
-/* ---- bytes --------------------------------------------------------------- */
-
-void
-link_write(struct broker_client *client)
-{
-    struct link *link = &client->link;
-    if (link->phase != LINK_UP || link->write_failed) {
-        return;
-    }
-    for (;;) {
-        struct iovec vectors[WRITE_VECTORS];
-        size_t count =
-            session_send_peek(&client->session, vectors, WRITE_VECTORS);
-        if (count == 0) {
-            set_want_write(client, false);
-            return;
-        }
-        ssize_t n = sock_write(link->fd, vectors, count);
-        if (n < 0) {
-            /* On failure the reason may wait to be read, as a GOAWAY. */
-            link->write_failed = errno != EAGAIN && errno != EWOULDBLOCK;
-            set_want_write(client, !link->write_failed);
-            return;
-        }
-        session_sent(&client->session, (size_t)n);
-    }
-}
-
-void
-link_write_if_much(struct broker_client *client)
-{
-    if (!client->link.want_write && client->session.state == SESSION_OPEN &&
-        client->session.log.unsent >= WRITE_BYTES_MUCH) {
-        link_write(client);
-    }
-}
-
-void
-link_process(struct broker_client *client, bool for_next)
-{
-    enum broker_status status =
-        session_process(&client->session, client_now_us(), for_next);
-    check_opened(client);
-    if (status != BROKER_OK) {
-        lose(client, status);
-    }
-}
-
-static void
-read_ended(struct broker_client *client, int error)
-{
-    if (client->session.state == SESSION_LEAVING) {
-        link_finish(client, closing_status(client));
-        return;
-    }
-    char reason[128];
-    char *text = client->session.error_text;
-    if (error != 0) {
-        text_format(text, "the connection to %s was lost: %s",
-            client->address_text, strerror_r(error, reason, sizeof reason));
-    } else {
-        text_format(text,
-            "the connection to %s was closed without a word: did the broker "
-            "crash, or was it killed?",
-            client->address_text);
-    }
-    lose(client, BROKER_E_CONNECTION_LOST);
-}
-
-/* Read once and handle it. False: enough for this turn. */
-static bool
-read_once(struct broker_client *client, bool for_next, size_t *budget)
-{
-    struct session *session = &client->session;
-    size_t room;
-    uint8_t *space = session_receive_space(session, &room);
-    if (space == NULL) {
-        lose(client, session_end(session, BROKER_E_NO_MEMORY,
-                         broker_status_text(BROKER_E_NO_MEMORY)));
-        return false;
-    }
-    int fd = client->link.fd;
-    (void)pthread_mutex_unlock(&client->lock);
-    ssize_t n = sock_read(fd, space, room);
-    int error = errno;
-    (void)pthread_mutex_lock(&client->lock);
-    if (n > 0) {
-        session_receive_commit(session, (size_t)n, client_now_us());
-        link_process(client, for_next);
-        *budget -= (size_t)n < *budget ? (size_t)n : *budget;
-        return (size_t)n == room && *budget > 0;
-    }
-    if (n < 0 && (error == EAGAIN || error == EWOULDBLOCK) &&
-        !client->link.write_failed) {
-        return false;
-    }
-    if (n < 0 && client->link.write_failed) {
-        error = error == EAGAIN || error == EWOULDBLOCK ? EPIPE : error;
-    }
-    read_ended(client, n == 0 ? 0 : error);
-    return false;
-}
-
-static void
-read_some(struct broker_client *client, bool for_next)
-{
-    size_t budget = READ_BYTES_MAX;
-    bool more = true;
-    while (more && !session_has_input(&client->session) &&
-           client->link.phase >= LINK_UP) {
-        more = read_once(client, for_next, &budget);
-    }
-}
+/* ---- events -------------------------------------------------------------- */
 
 void
 link_event(struct broker_client *client, uint32_t events, bool for_next)
 {
-    if (client->link.phase == LINK_CONNECTING) {
+    struct link *link = &client->link;
+    if (link->phase == LINK_CONNECTING) {
         connected(client);
         return;
     }
-    if (client->link.phase < LINK_UP) {
+    if (link->phase == LINK_SECURING) {
+        secure(client);
         return;
     }
+    if (link->phase < LINK_UP) {
+        return;
+    }
+    bool read_waits = transport_wants_write(&link->transport);
     if ((events & EPOLLOUT) != 0) {
         link_write(client);
     }
-    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) {
-        read_some(client, for_next);
+    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0 || read_waits) {
+        link_read(client, for_next);
     }
 }
 
@@ -460,8 +411,10 @@ link_event(struct broker_client *client, uint32_t events, bool for_next)
 static void
 timed_out(struct broker_client *client)
 {
+    bool has_accepted = client->session.state == SESSION_HANDSHAKE ||
+                        client->link.phase == LINK_SECURING;
     const char *reason =
-        client->session.state == SESSION_HANDSHAKE
+        has_accepted
             ? "the peer accepted the connection and did not answer in time"
             : "no answer in time";
     fail(client, BROKER_E_TIMEOUT, reason,
@@ -504,6 +457,15 @@ settle_and_leave(struct broker_client *client)
     }
 }
 
+/* Everything is said: so does the transport. False: later. */
+static bool
+shut(struct broker_client *client)
+{
+    bool is_shut = transport_shutdown_write(&client->link.transport);
+    link_watch(client);
+    return is_shut;
+}
+
 /* Leave as broker_client_close() promises. */
 static void
 step_closing(struct broker_client *client, uint64_t now_us)
@@ -515,12 +477,11 @@ step_closing(struct broker_client *client, uint64_t now_us)
     } else if (session->state == SESSION_OPEN) {
         settle_and_leave(client);
     } else if (session->state == SESSION_DOWN && session_is_settled(session)) {
-        link_finish(client, closing_status(client));
+        link_finish(client, link_closing_status(client));
     }
     if (session->state == SESSION_LEAVING && client->link.phase == LINK_UP) {
         link_write(client);
-        if (session_unsent_bytes(session) == 0) {
-            sock_shutdown_write(client->link.fd);
+        if (session_unsent_bytes(session) == 0 && shut(client)) {
             client->link.phase = LINK_SHUT;
         }
     }
@@ -534,7 +495,7 @@ link_step(struct broker_client *client, uint64_t now_us)
     }
     enum broker_status status = session_tick(&client->session, now_us);
     if (status != BROKER_OK) {
-        lose(client, status);
+        link_lose(client, status);
     }
     if (client->link.phase == LINK_RESOLVING) {
         resolved(client);

@@ -48,6 +48,8 @@ broker_client_gap_text(unsigned reason)
         return "the queue for broker_client_next() was full";
     case BROKER_CLIENT_GAP_UNREADABLE:
         return "with a field that this client does not know";
+    case BROKER_CLIENT_GAP_ENDED:
+        return "the broker ended the subscription";
     default:
         return "lost";
     }
@@ -62,6 +64,15 @@ broker_client_error_text(struct broker_client *client, char *dst, size_t cap)
     }
     (void)pthread_mutex_lock(&client->lock);
     (void)snprintf(dst, cap, "%s", client->session.error_text);
+    (void)pthread_mutex_unlock(&client->lock);
+    return dst;
+}
+
+const char *
+broker_client_user(struct broker_client *client, char *dst, size_t cap)
+{
+    (void)pthread_mutex_lock(&client->lock);
+    (void)snprintf(dst, cap, "%s", client->session.agreed.user);
     (void)pthread_mutex_unlock(&client->lock);
     return dst;
 }

@@ -66,6 +66,47 @@ invalid(const char *what)
     return BROKER_E_INVALID_ARGUMENT;
 }
 
+static bool
+is_name(const char *text)
+{
+    size_t n = strlen(text);
+    return n >= 1 && n <= BROKER_NAME_BYTES_MAX &&
+           broker_utf8_check((struct broker_bytes){(const uint8_t *)text, n});
+}
+
+static bool
+is_secret(const char *text)
+{
+    size_t n = strlen(text);
+    return n >= 1 && n <= CREDENTIALS_SECRET_BYTES_MAX;
+}
+
+/* PROTOCOL.md 5.10, and what TLS needs. */
+static enum broker_status
+check_security(const struct broker_client_options *options)
+{
+    int secrets = (options->password != NULL) + (options->token != NULL);
+    if (secrets != (options->user_name != NULL)) {
+        return invalid("user_name and one of password and token go together");
+    }
+    if (options->user_name != NULL && !is_name(options->user_name)) {
+        return invalid("user_name must be UTF-8 of 1 to 255 bytes");
+    }
+    if ((options->password != NULL && !is_secret(options->password)) ||
+        (options->token != NULL && !is_secret(options->token))) {
+        return invalid("password and token must be of 1 to 16384 bytes");
+    }
+    if (options->tls_key_file != NULL &&
+        options->tls_certificate_file == NULL) {
+        return invalid("tls_key_file needs tls_certificate_file");
+    }
+    if (options->tls_server_name != NULL &&
+        !is_name(options->tls_server_name)) {
+        return invalid("tls_server_name must be of 1 to 255 bytes");
+    }
+    return BROKER_OK;
+}
+
 enum broker_status
 options_check(const struct broker_client_options *options)
 {
@@ -98,7 +139,7 @@ options_check(const struct broker_client_options *options)
                 (const uint8_t *)options->name, strlen(options->name)}))) {
         return invalid("name must be UTF-8 of 1 to 255 bytes");
     }
-    return BROKER_OK;
+    return check_security(options);
 }
 
 static enum broker_status
@@ -148,7 +189,55 @@ options_addresses(
             BROKER_OK) {
             return bad_address(text, why);
         }
+        if (client->addresses[i].kind == BROKER_ADDRESS_TLS &&
+            !tls_is_available()) {
+            text_format(new_error_text,
+                "'%s' cannot be used: this library was built without TLS",
+                text);
+            return BROKER_E_INVALID_ARGUMENT;
+        }
     }
     client->address_count = count;
     return BROKER_OK;
+}
+
+/* False: no memory. A NULL stays NULL. */
+static bool
+copy_text(char **dst, const char *text)
+{
+    *dst = text == NULL ? NULL : strdup(text);
+    return *dst != NULL || text == NULL;
+}
+
+enum broker_status
+options_security(
+    const struct broker_client_options *options, struct broker_client *client)
+{
+    struct tls_config *tls = &client->tls;
+    tls->accept_any_certificate = options->tls_accept_any_certificate;
+    bool is_copied =
+        copy_text(&tls->ca_file, options->tls_ca_file) &&
+        copy_text(&tls->certificate_file, options->tls_certificate_file) &&
+        copy_text(&tls->key_file, options->tls_key_file) &&
+        copy_text(&tls->server_name, options->tls_server_name);
+    if (is_copied && options->user_name != NULL) {
+        is_copied = credentials_init(&client->credentials, options->user_name,
+            options->password, options->token);
+    }
+    if (!is_copied) {
+        text_format(new_error_text, "no memory for a new client");
+        return BROKER_E_NO_MEMORY;
+    }
+    return BROKER_OK;
+}
+
+void
+options_free_copies(struct broker_client *client)
+{
+    credentials_fini(&client->credentials);
+    free(client->tls.ca_file);
+    free(client->tls.certificate_file);
+    free(client->tls.key_file);
+    free(client->tls.server_name);
+    free(client->addresses);
 }

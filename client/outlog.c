@@ -148,6 +148,12 @@ outlog_let_go(struct outlog_chunk *chunk)
     chunk->held--;
 }
 
+void
+outlog_hold_kept(struct outlog_chunk *chunk)
+{
+    chunk->held++;
+}
+
 static size_t
 frame_size(const uint8_t *frame)
 {

@@ -80,7 +80,8 @@ struct outlog_frame {
 typedef bool outlog_keep_fn(void *context, const struct outlog_frame *frame);
 void outlog_rewind(struct outlog *log, outlog_keep_fn *keep, void *context);
 
-/* Like release, for use inside the keep function only. */
+/* Like release and hold, for use inside the keep function only. */
 void outlog_let_go(struct outlog_chunk *chunk);
+void outlog_hold_kept(struct outlog_chunk *chunk);
 
 #endif

@@ -15,12 +15,18 @@ void
 requests_init(struct requests *requests, const uint8_t random[16])
 {
     *requests = (struct requests){0};
-    size_t n =
-        (size_t)snprintf(requests->inbox, sizeof requests->inbox, "_inbox/");
-    for (size_t i = 0; i < 16; i++) {
-        n += (size_t)snprintf(
-            requests->inbox + n, sizeof requests->inbox - n, "%02x", random[i]);
+    for (size_t i = 0; i < REQUEST_RANDOM_BYTES / 2; i++) {
+        (void)snprintf(requests->random + 2 * i, 3, "%02x", random[i]);
     }
+    requests_inbox_of(requests, "", requests->inbox);
+}
+
+void
+requests_inbox_of(const struct requests *requests, const char *user,
+    char inbox[REQUEST_INBOX_BYTES_MAX + 1])
+{
+    (void)snprintf(inbox, REQUEST_INBOX_BYTES_MAX + 1, "_inbox/%s%s%s", user,
+        user[0] == '\0' ? "" : "/", requests->random);
 }
 
 void
@@ -124,11 +130,11 @@ requests_add(struct requests *requests, uint64_t token, uint64_t deadline_us)
 }
 
 void
-requests_topic(const struct requests *requests, uint64_t token,
-    char topic[REQUEST_TOPIC_BYTES + 1])
+requests_topic(
+    const char *inbox, uint64_t token, char topic[REQUEST_TOPIC_BYTES_MAX + 1])
 {
-    (void)snprintf(topic, REQUEST_TOPIC_BYTES + 1, "%s/%016" PRIx64,
-        requests->inbox, token);
+    (void)snprintf(
+        topic, REQUEST_TOPIC_BYTES_MAX + 1, "%s/%016" PRIx64, inbox, token);
 }
 
 static bool
@@ -154,9 +160,10 @@ struct request *
 requests_find(const struct requests *requests, struct broker_bytes topic)
 {
     uint64_t token;
-    if (topic.len != REQUEST_TOPIC_BYTES ||
-        memcmp(topic.data, requests->inbox, REQUEST_INBOX_BYTES) != 0 ||
-        !hex_u64(topic.data + REQUEST_INBOX_BYTES + 1, &token)) {
+    size_t inbox_bytes = strlen(requests->inbox);
+    if (topic.len != inbox_bytes + 1 + REQUEST_TOKEN_BYTES ||
+        memcmp(topic.data, requests->inbox, inbox_bytes) != 0 ||
+        !hex_u64(topic.data + inbox_bytes + 1, &token)) {
         return NULL;
     }
     return map_get(&requests->by_token, token);

@@ -15,9 +15,14 @@
 
 #include "map.h"
 
-/* "_inbox/" 32 hex digits "/" 16 hex digits, and NUL. */
-#define REQUEST_INBOX_BYTES 39
-#define REQUEST_TOPIC_BYTES (REQUEST_INBOX_BYTES + 1 + 16)
+/* The inbox is "_inbox/" 32 hex digits, or "_inbox/" user "/" 32 hex digits
+ * where the broker has said who the client is: its rules may give each user an
+ * inbox of his own (PROTOCOL.md 5.11). Behind it come "/" 16 hex digits. */
+#define REQUEST_USER_BYTES_MAX  64 /* PROTOCOL.md 5.10 */
+#define REQUEST_RANDOM_BYTES    32
+#define REQUEST_TOKEN_BYTES     16
+#define REQUEST_INBOX_BYTES_MAX (7 + REQUEST_USER_BYTES_MAX + 1 + 32)
+#define REQUEST_TOPIC_BYTES_MAX (REQUEST_INBOX_BYTES_MAX + 1 + 16)
 
 struct request {
     uint64_t token;
@@ -31,24 +36,28 @@ struct request {
 };
 
 struct requests {
-    char inbox[REQUEST_INBOX_BYTES + 1]; /* without the token */
+    char random[REQUEST_RANDOM_BYTES + 1];
+    char inbox[REQUEST_INBOX_BYTES_MAX + 1]; /* without the token */
     struct map by_token;
     struct request **heap; /* heap[0] has the earliest deadline */
     size_t count, capacity;
     uint64_t last_token;
 };
 
-/* `random` makes the inbox this handle's own. */
+/* `random` makes the inbox this handle's own. It is nobody's at first. */
 void requests_init(struct requests *requests, const uint8_t random[16]);
+/* What the inbox of this user is; "": it is not known who. */
+void requests_inbox_of(const struct requests *requests, const char *user,
+    char inbox[REQUEST_INBOX_BYTES_MAX + 1]);
 /* Frees all; nobody is called back. */
 void requests_fini(struct requests *requests);
 
 /* A token that no request had before. */
 uint64_t requests_next_token(struct requests *requests);
 
-/* Its reply topic, NUL-terminated. */
-void requests_topic(const struct requests *requests, uint64_t token,
-    char topic[REQUEST_TOPIC_BYTES + 1]);
+/* Its reply topic in this inbox, NUL-terminated. */
+void requests_topic(
+    const char *inbox, uint64_t token, char topic[REQUEST_TOPIC_BYTES_MAX + 1]);
 
 /* A new request; NULL: no memory. */
 struct request *requests_add(

@@ -10,6 +10,9 @@
 
 #define US_PER_MS           UINT64_C(1000)
 #define PREAMBLE_BYTES_KEPT 4096
+/* Types of TLS records: what a peer says that waits for TLS. */
+#define TLS_ALERT     0x15
+#define TLS_HANDSHAKE 0x16
 
 /* ---- life ---------------------------------------------------------------- */
 
@@ -33,6 +36,7 @@ void
 session_fini(struct session *session)
 {
     assert(session->barriers == NULL);
+    session_preamble_reset(session);
     free(session->preamble.data);
     free(session->context);
     outlog_fini(&session->log);
@@ -79,9 +83,13 @@ session_violation(
 }
 
 /* Many subscriptions make it large; that memory is needed once. */
-static void
-session_preamble_reset(struct session_preamble *preamble)
+void
+session_preamble_reset(struct session *session)
 {
+    struct session_preamble *preamble = &session->preamble;
+    if (preamble->size > 0) {
+        explicit_bzero(preamble->data, preamble->size);
+    }
     preamble->size = preamble->sent = 0;
     if (preamble->capacity > PREAMBLE_BYTES_KEPT) {
         free(preamble->data);
@@ -96,49 +104,90 @@ session_preamble_reserve(struct session *session, size_t size)
     struct session_preamble *preamble = &session->preamble;
     if (preamble->capacity - preamble->size < size) {
         size_t capacity = (preamble->size + size) * 2;
-        uint8_t *data = realloc(preamble->data, capacity);
+        uint8_t *data = malloc(capacity);
         if (data == NULL) {
             return NULL;
         }
+        if (preamble->size > 0) { /* realloc() would leave a copy behind */
+            memcpy(data, preamble->data, preamble->size);
+            explicit_bzero(preamble->data, preamble->size);
+        }
+        free(preamble->data);
         preamble->data = data;
         preamble->capacity = capacity;
     }
     return preamble->data + preamble->size;
 }
 
-enum broker_status
-session_connected(struct session *session, uint64_t now_us)
+/* HELLO at the start of the preamble; `fields` are its own. */
+static bool
+put_hello(struct session *session, struct broker_bytes fields)
 {
-    uint8_t field[4 + BROKER_NAME_BYTES_MAX];
-    size_t field_bytes = 0;
     struct broker_hello hello = {
         .id = 1,
         .version_min = BROKER_PROTOCOL_VERSION,
         .version_max = BROKER_PROTOCOL_VERSION,
         .max_body_bytes = session->config.max_body_bytes,
         .heartbeat_ms = session->config.heartbeat_ms,
+        .tlvs = fields,
     };
     memcpy(hello.session, session->agreed.session, BROKER_SESSION_BYTES);
-    size_t name_bytes = strlen(session->config.name);
-    if (name_bytes > 0) {
-        struct broker_bytes name = {
-            (const uint8_t *)session->config.name, name_bytes};
-        enum broker_status status = broker_tlv_put(
-            field, sizeof field, &field_bytes, BROKER_TAG_NAME, name);
-        assert(status == BROKER_OK);
-        (void)status;
-    }
-    hello.tlvs = (struct broker_bytes){field, field_bytes};
-
-    assert(session->state == SESSION_DOWN && session->preamble.size == 0);
     size_t size = broker_hello_size(&hello), n;
     uint8_t *data = session_preamble_reserve(session, size);
     if (data == NULL ||
         broker_hello_encode(&hello, data, size, &n) != BROKER_OK) {
+        return false;
+    }
+    session->preamble.size += n;
+    return true;
+}
+
+/* Name and credentials into `fields`, which has room; returns their size. */
+static size_t
+put_hello_fields(const struct session *session, uint8_t *fields, size_t cap)
+{
+    size_t used = 0;
+    size_t name_bytes = strlen(session->config.name);
+    if (name_bytes > 0) {
+        struct broker_bytes name = {
+            (const uint8_t *)session->config.name, name_bytes};
+        enum broker_status status =
+            broker_tlv_put(fields, cap, &used, BROKER_TAG_NAME, name);
+        assert(status == BROKER_OK);
+        (void)status;
+    }
+    if (session->config.credentials != NULL) {
+        credentials_put(session->config.credentials, fields, cap, &used);
+    }
+    return used;
+}
+
+static bool
+say_hello(struct session *session)
+{
+    size_t cap = broker_tlv_size(BROKER_NAME_BYTES_MAX);
+    if (session->config.credentials != NULL) {
+        cap += credentials_size(session->config.credentials);
+    }
+    uint8_t *fields = malloc(cap);
+    if (fields == NULL) {
+        return false;
+    }
+    size_t used = put_hello_fields(session, fields, cap);
+    bool is_there = put_hello(session, (struct broker_bytes){fields, used});
+    explicit_bzero(fields, used);
+    free(fields);
+    return is_there;
+}
+
+enum broker_status
+session_connected(struct session *session, uint64_t now_us)
+{
+    assert(session->state == SESSION_DOWN && session->preamble.size == 0);
+    if (!say_hello(session)) {
         return session_end(session, BROKER_E_NO_MEMORY,
             broker_status_text(BROKER_E_NO_MEMORY));
     }
-    session->preamble.size += n;
     session->now_us = now_us;
     session->silent_since_us = now_us;
     session->end_status = BROKER_OK;
@@ -180,15 +229,25 @@ session_has_input(const struct session *session)
     return session->receive_more;
 }
 
+/* The first byte of the answer to HELLO begins no frame. */
+static enum broker_status
+not_a_broker(struct session *session, uint8_t first_byte)
+{
+    bool is_tls = first_byte == TLS_ALERT || first_byte == TLS_HANDSHAKE;
+    return session_end(session, BROKER_E_BAD_MAGIC,
+        is_tls ? "the peer speaks TLS there: use an address with tls:// in "
+                 "place of tcp://"
+               : "the peer is not a brokerd (it answered in another "
+                 "protocol): check the address and the port");
+}
+
 /* The header of the frame that the broker got wrong, for the error text. */
 static enum broker_status
 bad_frame(struct session *session, enum broker_status status)
 {
     const struct receive *receive = &session->receive;
     if (status == BROKER_E_BAD_START && session->state == SESSION_HANDSHAKE) {
-        return session_end(session, BROKER_E_BAD_MAGIC,
-            "the peer is not a brokerd (it answered in another protocol): "
-            "check the address and the port");
+        return not_a_broker(session, receive->data[receive->start]);
     }
     char what[TEXT_MAX];
     struct broker_header header = {0};
@@ -273,7 +332,7 @@ session_sent(struct session *session, size_t n)
     size_t step = n < left ? n : left;
     preamble->sent += step;
     if (preamble->sent == preamble->size) {
-        session_preamble_reset(preamble);
+        session_preamble_reset(session);
     }
     if (n > step) {
         outlog_sent(&session->log, n - step);

@@ -13,7 +13,8 @@
  *
  * Files: session.c (life, bytes, time), session_frames.c (what comes in),
  * session_deliver.c (messages and gaps), session_resume.c (WELCOME, and what a
- * lost connection means), session_calls.c (what the user asks for).
+ * lost connection means), session_inbox.c (where replies go), session_calls.c
+ * (what the user asks for).
  */
 #ifndef BROKER_CLIENT_SESSION_H
 #define BROKER_CLIENT_SESSION_H
@@ -26,6 +27,7 @@
 
 #include <broker/client.h>
 
+#include "credentials.h"
 #include "inbox.h"
 #include "outlog.h"
 #include "publishes.h"
@@ -55,6 +57,7 @@ struct session_config {
     broker_client_notice_fn *on_notice;
     void *user;
     char name[BROKER_NAME_BYTES_MAX + 1];
+    const struct credentials *credentials; /* the owner's; NULL: none */
     uint32_t heartbeat_ms;
     uint32_t max_body_bytes;
     size_t buffer_bytes;
@@ -73,6 +76,7 @@ struct session_agreed {
     uint8_t session[BROKER_SESSION_BYTES];
     uint8_t boot[BROKER_SESSION_BYTES];
     char server_name[BROKER_NAME_BYTES_MAX + 1];
+    char user[REQUEST_USER_BYTES_MAX + 1]; /* "": WELCOME did not say */
 };
 
 /* A PING that waits for its PONG. */
@@ -99,7 +103,8 @@ struct session_barrier {
     void *user;
 };
 
-/* Bytes that go out before the log: HELLO, and the subscriptions of before. */
+/* Bytes that go out before the log: HELLO, and the subscriptions of before.
+ * HELLO may hold a secret, so they are wiped when they are written. */
 struct session_preamble {
     uint8_t *data;
     size_t size, capacity, sent;
@@ -259,6 +264,10 @@ void session_deliver_run(struct session *session);
 /* Nobody may be told through this subscription any more. */
 void session_forget_in_context(
     struct session *session, const struct subscription *subscription);
+/* The subscription was refused or ended by the broker: who fetches with
+ * broker_client_next() is told so in its place. */
+void session_queue_end(
+    struct session *session, const struct subscription *subscription);
 /* Tell of a gap: on_gap, and broker_client_next(). Calls back. */
 void session_tell_gap(
     struct session *session, const struct broker_client_gap *gap);
@@ -274,6 +283,17 @@ void session_end_requests(struct session *session);
 /* The handle is closed: every outcome that is open is told BROKER_E_CLOSED, and
  * `why`. Calls back. */
 void session_end_all(struct session *session, const char *why);
+
+/* ---- session_inbox.c ----------------------------------------------------- */
+
+/* Subscribe to the inbox of requests, if it is not. */
+BROKER_MUST_CHECK enum broker_status session_subscribe_inbox(
+    struct session *session);
+/* WELCOME said who the client is: requests that were not sent yet, and the
+ * subscription, get the inbox of that user. Between session_lost() and the
+ * first byte of the log. NO_MEMORY, and then nothing was changed. */
+BROKER_MUST_CHECK enum broker_status session_move_inbox(
+    struct session *session);
 
 /* ---- session_calls.c ----------------------------------------------------- */
 
@@ -325,6 +345,13 @@ BROKER_MUST_CHECK enum broker_status session_leave(struct session *session);
 /* Take the next message or gap, or NULL. */
 struct inbox_entry *session_take_event(struct session *session);
 
+/* A subscription like `template`, and SUBSCRIBE for it if the session is open.
+ * NO_MEMORY. */
+BROKER_MUST_CHECK enum broker_status session_add_subscription(
+    struct session *session, struct broker_bytes filter,
+    struct broker_bytes group, const struct subscription *template,
+    struct subscription **out);
+
 /* SUBSCRIBE as bytes at the end of the preamble, or of the log. */
 BROKER_MUST_CHECK enum broker_status session_send_subscribe(
     struct session *session, struct subscription *subscription,
@@ -332,5 +359,7 @@ BROKER_MUST_CHECK enum broker_status session_send_subscribe(
 
 /* Room for `size` bytes at the end of the preamble; NULL: no memory. */
 uint8_t *session_preamble_reserve(struct session *session, size_t size);
+/* Empty it. */
+void session_preamble_reset(struct session *session);
 
 #endif

@@ -149,8 +149,8 @@ subscription_check(struct session *session,
     return BROKER_OK;
 }
 
-static enum broker_status
-subscribe(struct session *session, struct broker_bytes filter,
+enum broker_status
+session_add_subscription(struct session *session, struct broker_bytes filter,
     struct broker_bytes group, const struct subscription *template,
     struct subscription **out)
 {
@@ -206,7 +206,8 @@ session_subscribe(struct session *session,
         .subscribed_user = outcome->user,
         .user = subscription->user,
     };
-    status = subscribe(session, filter, group, &template, &added);
+    status =
+        session_add_subscription(session, filter, group, &template, &added);
     if (status == BROKER_OK) {
         *out = added->id;
     }
@@ -279,31 +280,10 @@ session_unsubscribe_all(struct session *session, bool replies)
 /* ---- requests ------------------------------------------------------------ */
 
 static enum broker_status
-subscribe_inbox(struct session *session)
-{
-    if (subscriptions_find(&session->subscriptions, session->replies_id) !=
-        NULL) {
-        return BROKER_OK;
-    }
-    char filter[REQUEST_TOPIC_BYTES + 1];
-    struct subscription *added;
-    const struct subscription template = {
-        .is_replies = true, .options = BROKER_SUBSCRIBE_NO_RETAINED};
-    memcpy(filter, session->requests.inbox, REQUEST_INBOX_BYTES);
-    memcpy(filter + REQUEST_INBOX_BYTES, "/+", 3);
-    enum broker_status status = subscribe(session, bytes_of(filter),
-        (struct broker_bytes){NULL, 0}, &template, &added);
-    if (status == BROKER_OK) {
-        session->replies_id = added->id;
-    }
-    return status;
-}
-
-static enum broker_status
 request_new(struct session *session, const struct session_publish *publish,
     struct request **out)
 {
-    enum broker_status status = subscribe_inbox(session);
+    enum broker_status status = session_subscribe_inbox(session);
     if (status != BROKER_OK) {
         return status;
     }

@@ -304,6 +304,20 @@ queue_gap(struct session *session, const struct broker_client_gap *gap)
 }
 
 void
+session_queue_end(
+    struct session *session, const struct subscription *subscription)
+{
+    const struct broker_client_gap gap = {
+        .reason = BROKER_CLIENT_GAP_ENDED,
+        .subscriptions = &subscription->id,
+        .subscription_count = 1,
+    };
+    if (fetched_with_next(session, subscription->id) != NULL) {
+        queue_gap(session, &gap);
+    }
+}
+
+void
 session_tell_gap(struct session *session, const struct broker_client_gap *gap)
 {
     if (gap->subscription_count == 0) {

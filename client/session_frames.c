@@ -116,6 +116,7 @@ session_tell_subscribed(struct session *session,
             .may_retry = broker_status_may_retry(subscribed->status),
         };
         session_tell_error(session, &error);
+        session_queue_end(session, subscription);
     }
 }
 
@@ -269,18 +270,24 @@ refuse_publish(struct session *session, const struct broker_error *refusal)
     session_finish_barriers(session);
 }
 
+/* A subscription is refused, or ended by the broker (PROTOCOL.md 5.11): either
+ * way without an UNSUBACK. */
 static void
 refuse_subscribe(struct session *session, const struct broker_error *refusal)
 {
+    bool has_ended = refusal->error_class == BROKER_CLASS_SUBSCRIPTION;
     struct subscription *subscription =
         subscriptions_find(&session->subscriptions, refusal->id);
     if (subscription == NULL) {
-        refuse_unnumbered(session, refusal, "a subscription was refused");
+        refuse_unnumbered(session, refusal,
+            has_ended ? "a subscription was ended"
+                      : "a subscription was refused");
         return;
     }
     char text[TEXT_MAX], what[TEXT_MAX], filter[256];
     text_copy(filter, sizeof filter, subscription->filter);
-    text_format(what, "the subscription to '%s' was refused", filter);
+    text_format(what, "the subscription to '%s' was %s", filter,
+        has_ended ? "ended by the broker" : "refused");
     struct broker_client_subscribed subscribed = {
         .status = text_peer_status(refusal->code),
         .subscription = subscription->id,
@@ -290,11 +297,15 @@ refuse_subscribe(struct session *session, const struct broker_error *refusal)
         text, what, subscribed.status, field(refusal->tlvs, BROKER_TAG_TEXT));
     text_format(session->error_text, "%s", text);
     atomic_store(&subscription->muted, true);
-    if (subscription->state == SUBSCRIPTION_SENT) {
+    if (subscription->state == SUBSCRIPTION_SENT ||
+        (subscription->state == SUBSCRIPTION_ACTIVE && has_ended)) {
         subscription->state = SUBSCRIPTION_ENDING; /* nobody else ends it */
         session_tell_subscribed(session, subscription, &subscribed);
         session_forget_in_context(session, subscription);
         subscriptions_remove(&session->subscriptions, subscription);
+    } else if (has_ended && subscription->told) {
+        /* UNSUBSCRIBE has crossed it; its answer brings this outcome. */
+        subscription->revoked = subscribed.status;
     } else { /* UNSUBSCRIBE is on its way; its answer ends it */
         session_tell_subscribed(session, subscription, &subscribed);
     }
@@ -310,7 +321,9 @@ refuse_unsubscribe(struct session *session, const struct broker_error *refusal)
         return;
     }
     struct broker_client_unsubscribed unsubscribed = {
-        .status = text_peer_status(refusal->code),
+        .status = subscription->revoked != BROKER_OK
+                      ? subscription->revoked
+                      : text_peer_status(refusal->code),
         .subscription = subscription->id,
     };
     session_end_subscription(session, subscription, &unsubscribed);

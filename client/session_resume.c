@@ -131,7 +131,7 @@ session_lost(struct session *session, uint64_t now_us)
     }
     lose_subscriptions(session);
     session_set_state(session, SESSION_DOWN);
-    session->preamble.size = session->preamble.sent = 0;
+    session_preamble_reset(session);
     receive_reset(&session->receive);
     session->receive_more = false;
     session->receive_needed = 0;
@@ -262,14 +262,45 @@ tell_connection_gap(struct session *session)
     return BROKER_OK;
 }
 
+/* Who the client is taken for; len 0: it is not said. */
+static struct broker_bytes
+user_of(const struct broker_welcome *welcome)
+{
+    struct broker_bytes user = {NULL, 0};
+    (void)broker_tlv_find(welcome->tlvs, BROKER_TAG_USER, &user);
+    return user;
+}
+
+/* PROTOCOL.md 5.10. The name becomes a part of topics and filters. */
+static bool
+user_is_sane(struct broker_bytes user)
+{
+    static const char others[] = "._-@:";
+    for (size_t i = 0; i < user.len; i++) {
+        uint8_t c = user.data[i];
+        bool is_letter = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+        bool is_digit = c >= '0' && c <= '9';
+        if (!is_letter && !is_digit &&
+            memchr(others, c, sizeof others - 1) == NULL) {
+            return false;
+        }
+    }
+    return user.len <= REQUEST_USER_BYTES_MAX;
+}
+
 static void
 agree(struct session *session, const struct broker_welcome *welcome)
 {
     struct session_agreed *agreed = &session->agreed;
     session->broker_restarted =
         agreed->known &&
-        memcmp(agreed->boot, welcome->boot, BROKER_SESSION_BYTES) != 0;
+        (memcmp(agreed->boot, welcome->boot, BROKER_SESSION_BYTES) != 0 ||
+            memcmp(agreed->session, welcome->session, BROKER_SESSION_BYTES) !=
+                0);
     agreed->known = true;
+    /* Another one than was asked for, if that is another user's
+     * (PROTOCOL.md 5.10). */
+    memcpy(agreed->session, welcome->session, BROKER_SESSION_BYTES);
     agreed->max_body_bytes = welcome->max_body_bytes;
     agreed->heartbeat_ms = welcome->heartbeat_ms;
     agreed->max_subscriptions = welcome->max_subscriptions;
@@ -279,6 +310,8 @@ agree(struct session *session, const struct broker_welcome *welcome)
     struct broker_bytes name = {NULL, 0};
     (void)broker_tlv_find(welcome->tlvs, BROKER_TAG_NAME, &name);
     text_copy(agreed->server_name, sizeof agreed->server_name, name);
+    struct broker_bytes user = user_of(welcome);
+    text_copy(agreed->user, sizeof agreed->user, user);
     session->receive_limits.max_body_bytes = welcome->max_body_bytes;
     /* The memo was checked against the limits of before. */
     session->sent_topic.len = 0;
@@ -288,12 +321,12 @@ static bool
 welcome_is_sane(
     const struct session *session, const struct broker_welcome *welcome)
 {
+    static const uint8_t none[BROKER_SESSION_BYTES];
     return welcome->version == BROKER_PROTOCOL_VERSION &&
            welcome->max_body_bytes >= BROKER_BODY_BYTES_MIN &&
            welcome->max_body_bytes <= session->config.max_body_bytes &&
-           welcome->heartbeat_ms > 0 &&
-           memcmp(welcome->session, session->agreed.session,
-               BROKER_SESSION_BYTES) == 0;
+           welcome->heartbeat_ms > 0 && user_is_sane(user_of(welcome)) &&
+           memcmp(welcome->session, none, BROKER_SESSION_BYTES) != 0;
 }
 
 /* The callbacks of WELCOME, when everything stands. */
@@ -329,7 +362,10 @@ session_handle_welcome(
     bool first = !session->agreed.known;
     agree(session, &welcome);
     resume_log(session, first, welcome.last_publish);
-    status = resume_subscriptions(session);
+    status = session_move_inbox(session);
+    if (status == BROKER_OK) {
+        status = resume_subscriptions(session);
+    }
     if (status != BROKER_OK) {
         return status;
     }

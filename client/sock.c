@@ -18,6 +18,32 @@ sock_address_unix(struct sock_address *address, const char *path)
     address->len = sizeof address->as.local;
 }
 
+static bool
+is_loopback(const uint8_t v4[4])
+{
+    return v4[0] == 127;
+}
+
+bool
+sock_address_is_local(const struct sock_address *address)
+{
+    uint8_t bytes[4];
+    const struct in6_addr *v6 = &address->as.v6.sin6_addr;
+    switch (address->as.any.sa_family) {
+    case AF_UNIX:
+        return true;
+    case AF_INET:
+        memcpy(bytes, &address->as.v4.sin_addr, sizeof bytes);
+        return is_loopback(bytes);
+    case AF_INET6:
+        memcpy(bytes, v6->s6_addr + 12, sizeof bytes);
+        return IN6_IS_ADDR_LOOPBACK(v6) ||
+               (IN6_IS_ADDR_V4MAPPED(v6) && is_loopback(bytes));
+    default:
+        return false;
+    }
+}
+
 int
 sock_connect(const struct sock_address *address, int *fd)
 {

@@ -7,6 +7,7 @@
 #define BROKER_CLIENT_SOCK_H
 
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -23,6 +24,9 @@ struct sock_address {
     } as;
     socklen_t len;
 };
+
+/* Is it on this machine: a UNIX socket or a loopback address? */
+bool sock_address_is_local(const struct sock_address *address);
 
 /* The address of a UNIX socket; `path` fits (broker_address_parse()). */
 void sock_address_unix(struct sock_address *address, const char *path);

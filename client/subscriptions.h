@@ -39,6 +39,7 @@ struct subscription {
     bool is_replies;   /* the library's own: answers to requests */
     bool was_active;   /* on an earlier connection: a gap is possible */
     bool told;         /* on_subscribed ran */
+    enum broker_status revoked; /* by the broker, while it was ending */
     broker_client_message_fn *on_message;
     broker_client_subscribed_fn *on_subscribed;
     void *subscribed_user;

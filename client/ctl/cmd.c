@@ -15,6 +15,7 @@
 const struct option_spec common_options[] = {
     {"server", 's', OPTION_TEXT, "ADDRESS", "the broker's address",
         offsetof(struct common_settings, server), NULL},
+    IDENTITY_OPTIONS(common_settings, identity),
     {"verbose", 'v', OPTION_FLAG, NULL, "say on standard error what happens",
         offsetof(struct common_settings, verbose), NULL},
     {"help", 'h', OPTION_FLAG, NULL, "print this and exit",
@@ -93,12 +94,32 @@ complain_arguments(const struct command *command, size_t argument_count)
     return CTL_EXIT_USAGE;
 }
 
+/* A command that connects does so as somebody. */
+static enum ctl_exit
+run_as(struct invocation *invocation)
+{
+    const struct command *command = invocation->command;
+    struct identity identity = {.secret = NULL};
+    enum ctl_exit code = CTL_EXIT_OK;
+
+    if ((command->exits & CTL_EXIT_BIT(UNAVAILABLE)) != 0) {
+        code = identity_load(
+            &identity, &invocation->common->identity, command->name);
+    }
+    if (code == CTL_EXIT_OK) {
+        invocation->identity = &identity;
+        code = command->run(invocation);
+    }
+    identity_wipe(&identity);
+    return code;
+}
+
 static enum ctl_exit
 run_parsed(struct out *out, const struct command *command,
     const struct common_settings *common, const void *settings, char **argv,
     size_t argument_count)
 {
-    const struct invocation invocation = {
+    struct invocation invocation = {
         .command = command,
         .common = common,
         .settings = settings,
@@ -119,7 +140,7 @@ run_parsed(struct out *out, const struct command *command,
         argument_count > command->max_arguments) {
         return complain_arguments(command, argument_count);
     }
-    return command->run(&invocation);
+    return run_as(&invocation);
 }
 
 /* Read what stands behind the command's name, and run it. */

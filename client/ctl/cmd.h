@@ -11,12 +11,14 @@
 #include <stddef.h>
 
 #include "exit_codes.h"
+#include "identity.h"
 #include "options.h"
 #include "out.h"
 
 /* Options of every command; they may also stand before its name. */
 struct common_settings {
     const char *server; /* NULL: BROKER_URL, then the usual places */
+    struct identity_settings identity;
     bool verbose;
     bool help;
     bool version;
@@ -29,7 +31,8 @@ struct command;
 struct invocation {
     const struct command *command;
     const struct common_settings *common;
-    const void *settings; /* the command's own, filled in */
+    const struct identity *identity; /* of a command that connects */
+    const void *settings;            /* the command's own, filled in */
     char **arguments;
     size_t argument_count; /* within the command's limits */
     struct out *out;       /* standard output; main flushes it at the end */

@@ -270,6 +270,9 @@ take_request(struct replier *replier, const struct broker_message *message)
 static void
 take_gap(struct replier *replier, const struct broker_client_gap *gap)
 {
+    if (gap->reason == BROKER_CLIENT_GAP_ENDED) {
+        return; /* that was said, with the reason, as an error */
+    }
     replier->gap = true;
     if (gap->count > 0) {
         say("gap: %" PRIu64 " requests are missing (%s)", gap->count,

@@ -58,24 +58,29 @@ struct req {
     struct printer printer;
     struct headers headers;
     struct source source;
-    char inbox[sizeof "_inbox/" + 2 * INBOX_RANDOM_BYTES];
+    char inbox[sizeof "_inbox/" + BROKER_CLIENT_USER_MAX +
+               2 * INBOX_RANDOM_BYTES];
     bool answered_with_error;
     enum ctl_exit refused; /* the request was */
     uint64_t deadline_ns;
 };
 
-/* A topic that nobody else can guess. */
+/* A topic that nobody else can guess, where the broker's rules may expect it:
+ * PROTOCOL.md 5.7. */
 static bool
 make_inbox(struct req *req)
 {
     uint8_t random[INBOX_RANDOM_BYTES];
+    char user[BROKER_CLIENT_USER_MAX];
     size_t used;
 
     if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
         say("req: no random bytes: %s", strerror(errno));
         return false;
     }
-    used = (size_t)snprintf(req->inbox, sizeof req->inbox, "_inbox/");
+    (void)broker_client_user(req->link.client, user, sizeof user);
+    used = (size_t)snprintf(req->inbox, sizeof req->inbox, "_inbox/%s%s", user,
+        user[0] != '\0' ? "/" : "");
     for (size_t i = 0; i < sizeof random; i++) {
         used += (size_t)snprintf(
             req->inbox + used, sizeof req->inbox - used, "%02x", random[i]);
@@ -230,15 +235,12 @@ connect_and_ask(struct req *req)
         .timeout_ns = req->settings->timeout_ns, .reconnect = true};
     enum ctl_exit code;
 
-    if (!make_inbox(req)) {
-        return CTL_EXIT_FAILED;
-    }
     req->deadline_ns = link_deadline_ns(req->settings->timeout_ns);
     code = link_open(&req->link, req->invocation, &link_options);
     if (code != CTL_EXIT_OK) {
         return code;
     }
-    code = exchange(req);
+    code = make_inbox(req) ? exchange(req) : CTL_EXIT_FAILED;
     link_leave(&req->link);
     return code;
 }

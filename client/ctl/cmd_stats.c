@@ -198,7 +198,7 @@ ask_all(struct stats *stats, enum ctl_exit *code)
 static int
 dump_piece(const char *data, size_t len, void *user)
 {
-    out_write(user, data, len);
+    out_peer_name(user, data, len); /* what it escapes, it does as JSON does */
     return 0;
 }
 

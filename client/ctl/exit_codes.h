@@ -23,7 +23,8 @@ enum ctl_exit_bit {
 /* Every command that connects may end with one of these. */
 #define CTL_EXIT_BITS_CONNECTED                                                \
     (CTL_EXIT_BIT(OK) | CTL_EXIT_BIT(FAILED) | CTL_EXIT_BIT(USAGE) |           \
-        CTL_EXIT_BIT(UNAVAILABLE) | CTL_EXIT_BIT(OUTPUT))
+        CTL_EXIT_BIT(UNAVAILABLE) | CTL_EXIT_BIT(OUTPUT) |                     \
+        CTL_EXIT_BIT(NO_PERMISSION) | CTL_EXIT_BIT(NO_INPUT))
 
 struct exit_code {
     enum ctl_exit code;

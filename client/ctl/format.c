@@ -221,9 +221,9 @@ write_time(struct out *out)
 }
 
 static void
-write_bytes(struct out *out, struct broker_bytes bytes)
+write_name(struct out *out, struct broker_bytes bytes)
 {
-    out_write(out, bytes.data, bytes.len);
+    out_peer_name(out, bytes.data, bytes.len);
 }
 
 static void
@@ -233,7 +233,7 @@ write_header(
     struct broker_bytes value;
 
     if (broker_client_message_header(message, key, &value)) {
-        write_bytes(out, value);
+        write_name(out, value);
     }
 }
 
@@ -243,10 +243,10 @@ write_field(const struct format_piece *piece, struct out *out,
 {
     switch (piece->letter) {
     case 't':
-        write_bytes(out, message->topic);
+        write_name(out, message->topic);
         break;
     case 'p':
-        write_bytes(out, message->payload);
+        out_peer_text(out, message->payload.data, message->payload.len);
         break;
     case 'x':
         message_write_hex(out, message->payload);
@@ -261,7 +261,7 @@ write_field(const struct format_piece *piece, struct out *out,
         message_write_headers(out, message);
         break;
     case 'r':
-        write_bytes(out, message->reply_to);
+        write_name(out, message->reply_to);
         break;
     case 'f':
         out_text(out, message->retained ? "retained" : "live");

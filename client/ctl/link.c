@@ -69,7 +69,14 @@ link_exit_code(enum broker_status status)
         return CTL_EXIT_TIMEOUT;
     case BROKER_E_NO_SUBSCRIBERS:
         return CTL_EXIT_NO_SUBSCRIBERS;
+    case BROKER_E_AUTH_REQUIRED:
+    case BROKER_E_AUTH_FAILED:
+    case BROKER_E_PUBLISH_DENIED:
+    case BROKER_E_SUBSCRIBE_DENIED:
+    case BROKER_E_REVOKED:
+        return CTL_EXIT_NO_PERMISSION;
     case BROKER_E_CONNECT_FAILED:
+    case BROKER_E_TLS_FAILED:
     case BROKER_E_CONNECTION_LOST:
     case BROKER_E_NOT_CONNECTED:
     case BROKER_E_CLOSED:
@@ -120,7 +127,11 @@ connection_up(struct link *link, const struct broker_client_state_event *event)
         say("connected to %s again%s", event->address,
             event->broker_restarted ? "; the broker was restarted" : "");
     } else if (link->verbose) {
-        say("connected to %s", event->address);
+        char user[BROKER_CLIENT_USER_MAX];
+
+        (void)broker_client_user(link->client, user, sizeof user);
+        say("connected to %s%s%s", event->address,
+            user[0] != '\0' ? " as " : "", user);
     }
     link->up_ns = link_now_ns();
     link->lost_ns = 0;
@@ -269,6 +280,7 @@ make_client(struct link *link, const struct invocation *invocation,
     }
     options.name = name;
     options.connect_timeout_ms = timeout_ms_of(wanted->timeout_ns);
+    identity_apply(invocation->identity, &options);
     options.connect_attempts = 1;
     options.reconnect = wanted->reconnect;
     if (wanted->buffer_bytes != 0) {
@@ -293,8 +305,9 @@ await_connection(struct link *link)
         const enum broker_status status = link_turn(link, &fds, 1, -1);
 
         if (status != BROKER_OK) {
-            (void)link_failure(link, status);
-            return CTL_EXIT_UNAVAILABLE;
+            return link_failure(link, status) == CTL_EXIT_NO_PERMISSION
+                       ? CTL_EXIT_NO_PERMISSION
+                       : CTL_EXIT_UNAVAILABLE;
         }
         if (signals_stop_wanted()) {
             say("interrupted while connecting");

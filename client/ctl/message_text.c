@@ -82,9 +82,9 @@ message_write_headers(struct out *out, const struct broker_message *message)
 
     while (broker_header_next(&rest, &key, &value) == BROKER_OK) {
         out_text(out, separator);
-        out_write(out, key.data, key.len);
+        out_peer_name(out, key.data, key.len);
         out_text(out, "=");
-        out_write(out, value.data, value.len);
+        out_peer_name(out, value.data, value.len);
         separator = ", ";
     }
 }
@@ -162,7 +162,7 @@ json_headers(const struct broker_message *message)
 static int
 dump_piece(const char *data, size_t len, void *user)
 {
-    out_write(user, data, len);
+    out_peer_name(user, data, len); /* what it escapes, it does as JSON does */
     return 0;
 }
 
@@ -211,6 +211,7 @@ gap_word(unsigned reason)
         {BROKER_CLIENT_GAP_CONNECTION, "connection"},
         {BROKER_CLIENT_GAP_INBOX, "inbox"},
         {BROKER_CLIENT_GAP_UNREADABLE, "unreadable"},
+        {BROKER_CLIENT_GAP_ENDED, "ended"},
     };
 
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {

@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "escape.h"
+
 #define OUT_FIRST_BYTES 65536u
 /* A buffer that one large message has blown up is not kept that large. */
 #define OUT_KEEP_BYTES 1048576u
@@ -26,6 +28,7 @@ out_init(struct out *out, int fd)
 
     *out = (struct out){.fd = fd};
     out->regular = fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+    out->terminal = isatty(fd) == 1;
 }
 
 void
@@ -122,6 +125,39 @@ out_printf(struct out *out, const char *format, ...)
     if (text != line) {
         free(text);
     }
+}
+
+static void
+write_escaped(struct out *out, const uint8_t *data, size_t len, bool lines)
+{
+    while (out->terminal && len > 0) {
+        char text[ESCAPE_TEXT_MAX];
+        const size_t n = escape_span(data, len, lines);
+
+        out_write(out, data, n);
+        data += n;
+        len -= n;
+        if (len > 0) {
+            const size_t bad = escape_one(data, len, text);
+
+            out_text(out, text);
+            data += bad;
+            len -= bad;
+        }
+    }
+    out_write(out, data, len);
+}
+
+void
+out_peer_text(struct out *out, const void *data, size_t len)
+{
+    write_escaped(out, data, len, true);
+}
+
+void
+out_peer_name(struct out *out, const void *data, size_t len)
+{
+    write_escaped(out, data, len, false);
 }
 
 size_t

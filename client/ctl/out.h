@@ -24,6 +24,7 @@ struct out {
     int fd;
     int failed_errno; /* 0: fine. EPIPE: nobody reads any more */
     bool regular;     /* a file: writing never waits for a reader */
+    bool terminal;    /* what strangers say is escaped */
     uint8_t *data;    /* bytes [start, end) wait to be written */
     size_t start, end, cap;
 };
@@ -41,6 +42,11 @@ void out_write(struct out *out, const void *data, size_t len);
 void out_text(struct out *out, const char *text);
 __attribute__((format(printf, 2, 3))) void out_printf(
     struct out *out, const char *format, ...);
+
+/* The same for what came from others: to a terminal, control characters are
+ * escaped (escape.h). A text may have line breaks and tabs, a name may not. */
+void out_peer_text(struct out *out, const void *data, size_t len);
+void out_peer_name(struct out *out, const void *data, size_t len);
 
 /* End the output with this errno, as if the descriptor had failed: for callers
  * that cannot make what they have to write. */

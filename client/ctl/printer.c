@@ -54,7 +54,7 @@ print_line(struct printer *printer, const struct broker_message *message)
     struct out *out = printer->out;
 
     if (printer->settings->topic) {
-        out_write(out, message->topic.data, message->topic.len);
+        out_peer_name(out, message->topic.data, message->topic.len);
         out_text(out, " ");
     }
     if (printer->settings->headers) {
@@ -62,7 +62,7 @@ print_line(struct printer *printer, const struct broker_message *message)
         message_write_headers(out, message);
         out_text(out, "] ");
     }
-    out_write(out, message->payload.data, message->payload.len);
+    out_peer_text(out, message->payload.data, message->payload.len);
     out_text(out, "\n");
 }
 

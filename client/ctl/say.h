@@ -11,7 +11,8 @@
 #define SAY_FORMAT(text, arguments)                                            \
     __attribute__((format(printf, text, arguments)))
 
-/* "brokerctl: ..." and a line break; longer texts end in "...". */
+/* "brokerctl: ..." and a line break; longer texts end in "...". Control
+ * characters, which may be in what others have sent, are escaped (escape.h). */
 void say(const char *format, ...) SAY_FORMAT(1, 2);
 
 #endif

@@ -104,7 +104,7 @@ print_cell(const struct table *table, struct out *out, size_t i, size_t width)
     if (table->align[column] == TABLE_RIGHT) {
         spaces(out, fill);
     }
-    out_text(out, table->cells[i]);
+    out_peer_name(out, table->cells[i], strlen(table->cells[i]));
     if (column + 1 == table->columns) {
         out_text(out, "\n");
     } else if (table->align[column] == TABLE_LEFT) {

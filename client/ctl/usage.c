@@ -101,12 +101,14 @@ usage_print_all(struct out *out)
     print_options(out, "Options of every command", common_options);
     out_text(out,
         "\n"
-        "ADDRESS is tcp://host:port or unix:///path. Without -s it is taken "
-        "from the\n"
-        "environment variable BROKER_URL; without that,\n"
+        "ADDRESS is tcp://host:port, tls://host:port or unix:///path. Without "
+        "-s it is\n"
+        "taken from the environment variable BROKER_URL; without that,\n"
         "unix://$XDG_RUNTIME_DIR/brokerd.sock (/run/brokerd.sock) and\n"
         "tcp://127.0.0.1:4655 are tried, where a brokerd listens that is told "
-        "nothing.\n"
+        "nothing. Variables for --user, --password-file, --token-file and the "
+        "files of TLS\n"
+        "are in the manual page.\n"
         "\n"
         "\"brokerctl help COMMAND\" says more of a command, \"brokerctl help "
         "exit-codes\"\n"

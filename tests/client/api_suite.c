@@ -6,16 +6,54 @@
 
 #include <string.h>
 
+#if API_OVER_TLS
+#include <signal.h>
+#include <stdio.h>
+
+#include "tls_server.h"
+#endif
+
 struct server server;
 struct tally tally;
 struct broker_client_options options;
 
+#if API_OVER_TLS
+static struct tls_server tls;
+static char ca_file[128];
+
+static void
+server_open(void)
+{
+    (void)signal(SIGPIPE, SIG_IGN); /* OpenSSL's sockets raise it */
+    tls_server_open(&server, &tls);
+    (void)snprintf(ca_file, sizeof ca_file, "%s", pki_path(&tls.pki, "ca.pem"));
+}
+
+static void
+set_options(void)
+{
+    options.tls_ca_file = ca_file;
+}
+#else
+static void
+server_open(void)
+{
+    server_open_unix(&server);
+}
+
+static void
+set_options(void)
+{
+}
+#endif
+
 void
 api_setup(void)
 {
-    server_open_unix(&server);
+    server_open();
     tally_init(&tally);
     tally_options(&tally, &server, &options);
+    set_options();
 }
 
 void

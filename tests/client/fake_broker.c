@@ -229,6 +229,19 @@ fake_open(struct fake *fake, uint32_t last_publish)
 }
 
 void
+fake_open_user(struct fake *fake, const char *user)
+{
+    struct broker_frame frame;
+    enum broker_status status = session_connected(&fake->session, fake->now_us);
+    CHECK(status == BROKER_OK);
+    bool is_hello =
+        fake_take_frame(fake, &frame) && frame.type == BROKER_FRAME_HELLO;
+    CHECK(is_hello);
+    status = fake_welcome_user(fake, user, 1);
+    CHECK(status == BROKER_OK && fake->session.state == SESSION_OPEN);
+}
+
+void
 fake_lose(struct fake *fake)
 {
     session_lost(&fake->session, fake->now_us);
@@ -296,6 +309,39 @@ fake_welcome(struct fake *fake, uint32_t last_publish, uint8_t boot,
         .boot = {boot},
     };
     FEED(welcome, welcome);
+}
+
+enum broker_status
+fake_welcome_user(struct fake *fake, const char *user, uint8_t session)
+{
+    uint8_t fields[512];
+    size_t used = 0;
+    struct broker_welcome welcome = {
+        .id = 1,
+        .version = 1,
+        .max_body_bytes = BROKER_BODY_BYTES_MAX,
+        .heartbeat_ms = 15000,
+        .max_subscriptions = 100,
+        .max_topic_bytes = 1024,
+        .max_topic_levels = 64,
+        .session = {session, 2, 3},
+        .boot = {9},
+    };
+    if (user[0] != '\0') {
+        enum broker_status put =
+            broker_tlv_put(fields, sizeof fields, &used, BROKER_TAG_USER,
+                (struct broker_bytes){(const uint8_t *)user, strlen(user)});
+        CHECK(put == BROKER_OK);
+    }
+    welcome.tlvs = (struct broker_bytes){fields, used};
+    FEED(welcome, welcome);
+}
+
+enum broker_status
+fake_notice(struct fake *fake, unsigned code)
+{
+    struct broker_notice notice = {.code = (uint16_t)code};
+    FEED(notice, notice);
 }
 
 enum broker_status
@@ -511,7 +557,7 @@ fake_request(struct fake *fake, const char *topic, uint64_t timeout_us)
 {
     uint8_t field[128];
     size_t used = 0;
-    char reply_to[REQUEST_TOPIC_BYTES + 1];
+    char reply_to[REQUEST_TOPIC_BYTES_MAX + 1];
     struct session_publish message = {
         .topic = bytes_of(topic),
         .numbered = true,
@@ -521,7 +567,7 @@ fake_request(struct fake *fake, const char *topic, uint64_t timeout_us)
         .on_reply = on_reply,
         .user = fake,
     };
-    requests_topic(&fake->session.requests, message.token, reply_to);
+    requests_topic(fake->session.requests.inbox, message.token, reply_to);
     enum broker_status status = broker_tlv_put(field, sizeof field, &used,
         BROKER_TAG_REPLY_TO | BROKER_TAG_CRITICAL, bytes_of(reply_to));
     CHECK(status == BROKER_OK);

@@ -59,6 +59,8 @@ struct fake *fake_new(size_t buffer_bytes, size_t inbox_bytes);
 void fake_free(struct fake *fake);
 /* Connect and shake hands; last_publish for WELCOME. Looks at HELLO. */
 void fake_open(struct fake *fake, uint32_t last_publish);
+/* The same for a user. */
+void fake_open_user(struct fake *fake, const char *user);
 void fake_lose(struct fake *fake);
 
 /* Bytes from the broker; the first status that is not OK ends it. */
@@ -70,6 +72,10 @@ enum broker_status fake_feed_slowly(
 /* Frames of the broker, fed at once. */
 enum broker_status fake_welcome(struct fake *fake, uint32_t last_publish,
     uint8_t boot, uint32_t max_body_bytes);
+/* The same for a user ("": it is not said) in a session of this first byte. */
+enum broker_status fake_welcome_user(
+    struct fake *fake, const char *user, uint8_t session);
+enum broker_status fake_notice(struct fake *fake, unsigned code);
 enum broker_status fake_puback(
     struct fake *fake, uint32_t id, uint32_t count, uint32_t matched);
 enum broker_status fake_suback(struct fake *fake, uint32_t id);

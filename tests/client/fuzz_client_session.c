@@ -187,7 +187,7 @@ static enum broker_status
 feed_good(struct fake *fake, uint8_t what, uint8_t id)
 {
     const uint32_t ids[] = {id % 4 + 1u, id / 4 % 4 + 1u};
-    char reply_topic[REQUEST_TOPIC_BYTES + 1];
+    char reply_topic[REQUEST_TOPIC_BYTES_MAX + 1];
     switch (what % 10) {
     case 0:
         return fake_puback(fake, id % 8, id / 8 + 1u, id % 3);
@@ -208,7 +208,7 @@ feed_good(struct fake *fake, uint8_t what, uint8_t id)
             id % 2 == 0 ? BROKER_FRAME_PUBLISH : BROKER_FRAME_SUBSCRIBE,
             BROKER_CLASS_REQUEST);
     case 8:
-        requests_topic(&fake->session.requests, id % 8, reply_topic);
+        requests_topic(fake->session.requests.inbox, id % 8, reply_topic);
         return fake_message(fake, reply_topic, "reply");
     default:
         return fake_error(fake, ids[0], BROKER_E_UNKNOWN_SUBSCRIPTION,

@@ -71,6 +71,9 @@ server_close(struct server *server)
     char path[128];
     server_drop(server);
     (void)close(server->listen_fd);
+    if (server->io != NULL) {
+        server->io->closed(server);
+    }
     if (server->folder[0] != '\0') {
         (void)snprintf(path, sizeof path, "%s/s", server->folder);
         (void)unlink(path);
@@ -92,12 +95,21 @@ wait_readable(int fd)
 }
 
 void
-server_accept(struct server *server)
+server_accept_only(struct server *server)
 {
     wait_readable(server->listen_fd);
     server->fd = accept(server->listen_fd, NULL, NULL);
     CHECK(server->fd >= 0);
     server->start = server->end = 0;
+    if (server->io != NULL) {
+        server->io->accepted(server);
+    }
+}
+
+void
+server_accept(struct server *server)
+{
+    server_accept_only(server);
     struct broker_frame frame = server_expect(server, BROKER_FRAME_HELLO);
     CHECK(broker_hello_decode(&frame, &server->hello) == BROKER_OK);
 }
@@ -106,6 +118,9 @@ void
 server_drop(struct server *server)
 {
     if (server->fd >= 0) {
+        if (server->io != NULL) {
+            server->io->dropped(server);
+        }
         (void)close(server->fd);
     }
     server->fd = -1;
@@ -137,9 +152,15 @@ read_more(struct server *server, size_t needed)
         server->data = realloc(server->data, server->capacity);
         CHECK(server->data != NULL);
     }
-    wait_readable(server->fd);
-    ssize_t n = read(
-        server->fd, server->data + server->end, server->capacity - server->end);
+    uint8_t *space = server->data + server->end;
+    size_t room = server->capacity - server->end;
+    ssize_t n;
+    if (server->io != NULL) {
+        n = server->io->read(server, space, room);
+    } else {
+        wait_readable(server->fd);
+        n = read(server->fd, space, room);
+    }
     CHECK(n >= 0);
     server->end += (size_t)n;
     return n > 0;
@@ -201,7 +222,9 @@ server_send(struct server *server, const void *bytes, size_t n)
 {
     const uint8_t *from = bytes;
     while (n > 0) {
-        ssize_t sent = send(server->fd, from, n, MSG_NOSIGNAL);
+        ssize_t sent = server->io != NULL
+                           ? server->io->write(server, from, n)
+                           : send(server->fd, from, n, MSG_NOSIGNAL);
         CHECK(sent > 0);
         from += sent;
         n -= (size_t)sent;
@@ -298,6 +321,13 @@ server_goaway(struct server *server, unsigned code, uint32_t retry_after_ms)
 {
     SEND(server, goaway,
         {.code = (uint16_t)code, .retry_after_ms = retry_after_ms});
+}
+
+void
+server_error(struct server *server, unsigned code)
+{
+    SEND(server, error,
+        {.code = (uint16_t)code, .error_class = BROKER_CLASS_CONNECTION});
 }
 
 /* ---- the driving thread -------------------------------------------------- */

@@ -11,12 +11,26 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <broker/client.h>
 
 #define SERVER_DEADLINE_MS 20000
 
+struct server;
+
+/* How the server's bytes travel, if not over the socket as they are. */
+struct server_io {
+    void (*accepted)(struct server *server); /* fd is connected */
+    ssize_t (*read)(struct server *server, void *data, size_t len);
+    ssize_t (*write)(struct server *server, const void *data, size_t len);
+    void (*dropped)(struct server *server); /* fd is about to be closed */
+    void (*closed)(struct server *server);
+};
+
 struct server {
+    const struct server_io *io; /* NULL: plain */
+    void *io_context;
     char folder[64]; /* temporary; "" for TCP */
     char address[128];
     int listen_fd, fd;
@@ -30,7 +44,8 @@ void server_open_unix(struct server *server);
 void server_open_tcp(struct server *server);
 void server_close(struct server *server);
 
-/* Take a connection, read HELLO. */
+/* Take a connection; and read HELLO. */
+void server_accept_only(struct server *server);
 void server_accept(struct server *server);
 void server_welcome(
     struct server *server, uint32_t last_publish, uint32_t heartbeat_ms);
@@ -56,6 +71,8 @@ void server_message(
     struct server *server, uint32_t id, const char *topic, const char *payload);
 void server_pong(struct server *server, const struct broker_frame *ping);
 void server_goaway(struct server *server, unsigned code, uint32_t retry_after);
+/* ERROR of class connection without a particular frame. */
+void server_error(struct server *server, unsigned code);
 
 /* ---- a thread that drives the handle ------------------------------------- */
 

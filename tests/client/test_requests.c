@@ -19,19 +19,19 @@ Test(requests, are_found_by_their_reply_topic)
 {
     static const uint8_t random[16] = {0xde, 0xad};
     struct requests requests;
-    char topic[REQUEST_TOPIC_BYTES + 1];
+    char topic[REQUEST_TOPIC_BYTES_MAX + 1];
     requests_init(&requests, random);
     uint64_t token = requests_next_token(&requests);
     struct request *request = requests_add(&requests, token, 5);
-    requests_topic(&requests, token, topic);
-    cr_assert_eq(strlen(topic), REQUEST_TOPIC_BYTES);
+    requests_topic(requests.inbox, token, topic);
+    size_t last = strlen(topic) - 1;
     cr_assert_eq(strncmp(topic, "_inbox/dead", 11), 0);
     cr_assert_eq(requests_find(&requests, bytes_of(topic)), request);
-    topic[REQUEST_TOPIC_BYTES - 1] ^= 2;
+    topic[last] ^= 2;
     cr_assert_null(requests_find(&requests, bytes_of(topic)));
-    topic[REQUEST_TOPIC_BYTES - 1] = 'G';
+    topic[last] = 'G';
     cr_assert_null(requests_find(&requests, bytes_of(topic)));
-    topic[REQUEST_TOPIC_BYTES - 1] = '\0';
+    topic[last] = '\0';
     cr_assert_null(requests_find(&requests, bytes_of(topic)));
     cr_assert_null(requests_find(&requests, bytes_of("a")));
     requests_remove(&requests, request);

@@ -24,6 +24,7 @@ DEADLINE = float(os.environ.get("BROKER_TEST_DEADLINE", "60"))
 OK, FAILED, GAP, TIMEOUT, NO_SUBSCRIBERS, QUEUE_REFUSED = range(6)
 COMMAND, UNBALANCED, UNACCOUNTED = 6, 7, 8
 USAGE, DATA, NO_INPUT, UNAVAILABLE, OUTPUT = 64, 65, 66, 69, 74
+NO_PERMISSION = 77
 
 # Options of a broker whose queues overflow soon.
 SMALL_QUEUES = {"max_body_bytes": 65536, "max_output_bytes": 131072}

@@ -45,7 +45,7 @@ class Manual(harness.CtlTest):
     def test_options(self):
         common = self.help_options("help")
         self.assertEqual(self.manual_options("DESCRIPTION"), common)
-        self.assertEqual(len(common), 4)
+        self.assertEqual(len(common), 11)
         for command in COMMANDS[:8]:
             with self.subTest(command=command):
                 own = self.help_options("help", command) - common
@@ -74,7 +74,7 @@ class Manual(harness.CtlTest):
              harness.NO_SUBSCRIBERS, harness.QUEUE_REFUSED, harness.COMMAND,
              harness.UNBALANCED, harness.UNACCOUNTED, harness.USAGE,
              harness.DATA, harness.NO_INPUT, harness.UNAVAILABLE,
-             harness.OUTPUT])
+             harness.OUTPUT, harness.NO_PERMISSION])
 
     def test_format_letters(self):
         manual = re.findall(r"^\.It Li %(.)\n", self.sections["FORMATS"],

@@ -55,7 +55,7 @@ class Requests(harness.CtlTest):
         self.assertTrue(answer["topic"].startswith("_inbox/"))
         self.assertEqual(self.req("t", "--format", "<%p>").out, b"<answer>")
         self.assertRegex(self.req("t", "--topic").out,
-                         rb"\A_inbox/[0-9a-f]{32} answer\n\Z")
+                         rb"\A_inbox/anonymous/[0-9a-f]{32} answer\n\Z")
 
     def test_headers_reach_the_replier(self):
         sub = self.subscriber(self.server, "t", "--json", "--count", "1")

@@ -113,6 +113,10 @@ enum broker_client_gap_reason {
                                            full: inbox_bytes */
     BROKER_CLIENT_GAP_UNREADABLE = 258, /* a message has a critical field that
                                            this library does not know */
+    BROKER_CLIENT_GAP_ENDED = 259,      /* the broker refused or ended the
+                                      subscription: nothing more comes. Only
+                                      from broker_client_next(), in its place;
+                                      on_error says why */
 };
 
 /* Messages are missing in this place. `count` messages are missing, each of
@@ -134,8 +138,10 @@ BROKER_API const char *broker_client_gap_text(unsigned reason);
  *                |            |
  *                +------------+--> CLOSING -> CLOSED
  * CLOSED is final: after close and free, when reconnecting is off or its limit
- * is reached, and after an error that reconnecting cannot mend (VERSION,
- * SESSION_TAKEN). */
+ * is reached, and after an error that reconnecting cannot mend: VERSION,
+ * SESSION_TAKEN, AUTH_REQUIRED, AUTH_FAILED. (What proves who the client is
+ * does not change as long as the handle lives; trying it again and again costs
+ * the broker a slow hash each time, and looks like somebody who guesses.) */
 enum broker_client_state {
     BROKER_CLIENT_IDLE,       /* not driven yet */
     BROKER_CLIENT_CONNECTING, /* looking up, connecting, waiting for WELCOME */
@@ -161,13 +167,15 @@ struct broker_client_state_event {
     uint64_t unknown_publishes; /* leaving CONNECTED: messages published without
                                    acknowledgement whose fate is not known */
     bool reconnected;           /* CONNECTED: not for the first time */
-    bool broker_restarted; /* CONNECTED: not the broker process of before */
+    bool broker_restarted; /* CONNECTED: not the broker process of before, or
+                              one that does not know the session any more */
 };
 
 /* Something was refused or went wrong that has no callback of its own: a
  * message published without acknowledgement, a subscription that the broker
- * refuses after a reconnect (it has ended then), bytes from the broker that
- * break the protocol. */
+ * refuses after a reconnect or ends because it is not permitted any more
+ * (REVOKED; it has ended then and is not made again), bytes from the broker
+ * that break the protocol. */
 struct broker_client_error {
     enum broker_status status; /* a code not in errors.def is passed on too */
     const char *text;          /* for a person, with what to do about it */
@@ -179,7 +187,9 @@ struct broker_client_error {
     bool may_retry;            /* the same may succeed later */
 };
 
-/* NOTICE of the broker, e.g. QUEUE_HIGH: this client reads too slowly. */
+/* NOTICE of the broker, e.g. QUEUE_HIGH: this client reads too slowly; or
+ * MEMORY_HIGH, RATE_HIGH, BLOCKED: what it publishes is read more slowly, and
+ * why (PROTOCOL.md 5.12). */
 struct broker_client_notice {
     unsigned code;
     const char *text;
@@ -259,6 +269,34 @@ struct broker_client_options {
     broker_client_gap_fn *on_gap;
     broker_client_notice_fn *on_notice;
     void *user;
+
+    /* Who this client is (PROTOCOL.md 5.10): a name of 1 to 255 bytes, and
+     * exactly one of the secrets, of 1 to 16,384 bytes. All NULL, the default:
+     * the broker may go by the account (UNIX socket) or the client certificate.
+     * The secret is copied, said to the broker at each connect, in no text and
+     * no log, and wiped when the handle is freed. Over TCP without TLS it is
+     * not sent to another machine: BROKER_E_TLS_FAILED. */
+    const char *user_name;
+    const char *password;
+    const char *token;
+
+    /* TLS, for addresses that begin with tls://: 1.2 or later. The files are
+     * PEM and are read at each connect, so renewed ones are used from the next
+     * one on. A failed handshake is BROKER_E_TLS_FAILED; the text says whether
+     * the certificate is not trusted, not for this name or expired, or the peer
+     * too old or not one that speaks TLS. */
+    const char *tls_ca_file; /* authorities to trust; NULL: the system's */
+    const char *tls_certificate_file; /* who this client is, with what comes
+                                         between it and the authority; NULL:
+                                         no client certificate */
+    const char *tls_key_file;         /* its key, without a passphrase; NULL: in
+                                    the certificate's file */
+    const char *tls_server_name; /* whom the broker's certificate must be for;
+                                    NULL: the host of the address */
+    /* WARNING: for experiments only. Takes any certificate, so whoever sits
+     * between this client and the broker can read and change everything, the
+     * password included. */
+    bool tls_accept_any_certificate;
 };
 
 /* Fill *options with the defaults. Pass sizeof *options, so that programs built
@@ -269,7 +307,9 @@ BROKER_API void broker_client_options_init(
 /* Make a handle. Does no input or output and never blocks. `options` may be
  * NULL: the defaults. The caller frees *out with broker_client_free().
  *   BROKER_E_BAD_ADDRESS       an address cannot be read
- *   BROKER_E_INVALID_ARGUMENT  an option is out of its range
+ *   BROKER_E_INVALID_ARGUMENT  an option is out of its range; or an address
+ *                              begins with tls:// and the library was built
+ *                              without TLS
  *   BROKER_E_NO_MEMORY, BROKER_E_SYSTEM (no file descriptor left, ...)
  * broker_client_error_text(NULL, ...) says more on the same thread. */
 BROKER_API BROKER_MUST_CHECK enum broker_status broker_client_new(
@@ -488,9 +528,9 @@ BROKER_API enum broker_status broker_client_subscribe_wait(
 /* The end of a subscription, with its final books as the broker kept them (of
  * the connection of now): matched = delivered + dropped. */
 struct broker_client_unsubscribed {
-    enum broker_status
-        status; /* BROKER_OK; BROKER_E_CONNECTION_LOST: ended, but
-                                  the books (0) are not known */
+    enum broker_status status; /* BROKER_OK; BROKER_E_CONNECTION_LOST, or
+                                  BROKER_E_REVOKED (the broker was faster):
+                                  ended, but the books (0) are not known */
     uint32_t subscription;
     uint64_t matched, delivered, dropped;
 };
@@ -554,8 +594,10 @@ typedef void broker_client_reply_fn(struct broker_client *client,
     enum broker_status status, const struct broker_message *reply, void *user);
 
 /* Send a request; any number may be in flight. reply_to of `message` must be
- * NULL: the library sets it, in one inbox that it subscribes to. timeout_ms
- * must not be -1. Errors as for broker_client_publish_message(). */
+ * NULL: the library sets it, in one inbox that it subscribes to:
+ * _inbox/<random>/+, or _inbox/<user>/<random>/+ if the broker says who the
+ * client is (broker_client_user()). timeout_ms must not be -1. Errors as for
+ * broker_client_publish_message(). */
 BROKER_API enum broker_status broker_client_request(
     struct broker_client *client, const struct broker_client_outgoing *message,
     int timeout_ms, broker_client_reply_fn *callback, void *user);
@@ -606,66 +648,10 @@ BROKER_API enum broker_status broker_client_drain(
 BROKER_API enum broker_status broker_client_ping(
     struct broker_client *client, int timeout_ms, uint64_t *round_trip_us);
 
-/* ---- looking at the handle ----------------------------------------------- */
-
-/* What went wrong last, for a person, with what to do about it, e.g. "cannot
- * connect to unix:///run/brokerd.sock: no such file or directory: is brokerd
- * running?". Copied into dst (cut to cap, NUL-terminated); returns dst. Empty
- * if nothing went wrong yet. `client` NULL: of the last broker_client_new() on
- * this thread. */
-#define BROKER_CLIENT_ERROR_TEXT_MAX 512 /* enough for every text, with NUL */
-BROKER_API const char *broker_client_error_text(
-    struct broker_client *client, char *dst, size_t cap);
-
-struct broker_client_info {
-    enum broker_client_state state;
-    enum broker_status closed_status; /* in CLOSED: why; BROKER_OK: orderly */
-    /* The rest is of the connection of now, or of the last one. */
-    char address[280];     /* "" before the first */
-    char server_name[256]; /* as WELCOME says; may be "" */
-    uint8_t session[BROKER_SESSION_BYTES];
-    uint8_t boot[BROKER_SESSION_BYTES]; /* differs after a broker restart */
-    uint32_t max_body_bytes;
-    uint32_t heartbeat_ms;
-    uint32_t max_subscriptions;
-    uint16_t max_topic_bytes;
-    uint16_t max_topic_levels;
-};
-/* Pass sizeof *out. */
-BROKER_API void broker_client_info(struct broker_client *client,
-    struct broker_client_info *out, size_t out_bytes);
-
-/* Counters over the life of the handle. */
-struct broker_client_stats {
-    uint64_t messages_published; /* taken, of every kind */
-    uint64_t messages_resent;    /* sent again, after a lost connection */
-    uint64_t messages_acknowledged;
-    uint64_t messages_refused; /* by ERROR, with and without acknowledgement */
-    uint64_t messages_duplicate; /* settled on an earlier connection */
-    uint64_t messages_unknown;   /* without acknowledgement, fate not known */
-    uint64_t messages_received;  /* PUBLISH frames, once each */
-    uint64_t gaps;
-    uint64_t gap_messages; /* sum of their counts */
-    uint64_t bytes_sent, bytes_received;
-    uint64_t connects;         /* connections that got WELCOME */
-    uint64_t connect_failures; /* addresses that did not */
-    uint64_t requests, requests_answered, requests_failed;
-    /* Now: */
-    size_t buffered_bytes; /* held for the broker, of buffer_bytes */
-    size_t unacknowledged; /* messages */
-    size_t requests_in_flight;
-    size_t subscriptions;
-    size_t inbox_messages, inbox_bytes; /* waiting for broker_client_next() */
-    /* Round trips of PING: last, smoothed (1/8 of each new one), least. 0 until
-     * the first. */
-    uint64_t round_trip_us, round_trip_smoothed_us, round_trip_least_us;
-};
-/* Pass sizeof *out. */
-BROKER_API void broker_client_stats(struct broker_client *client,
-    struct broker_client_stats *out, size_t out_bytes);
-
 #ifdef __cplusplus
 }
 #endif
+
+#include <broker/client_look.h>
 
 #endif
