@@ -5,6 +5,7 @@
 #include "config.h"
 #include "log.h"
 #include "server.h"
+#include "tls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -98,22 +99,67 @@ log_lines(const char *text)
     }
 }
 
+/* Certificate and key, if the configuration names some. False as above. */
+static bool
+load_tls(const struct config *config, struct tls **tls, FILE *errors)
+{
+    struct tls_options options = {
+        .certificate_file = config->tls_certificate_file,
+        .key_file = config->tls_key_file,
+        .client_ca_file = config->tls_client_ca_file,
+        .client_certificates =
+            (enum tls_client_certificates)config->tls_client_certificates,
+        .only_1_3 = config->tls_min_version == CONFIG_TLS_1_3};
+    char error[TLS_ERROR_BYTES];
+    *tls = NULL;
+    if (options.certificate_file != NULL) {
+        *tls = tls_new(&options, error);
+        if (*tls == NULL) {
+            fprintf(errors, "%s\n", error);
+        }
+        return *tls != NULL;
+    }
+    return true;
+}
+
 /* What main was called with, to read everything again. */
 struct command_line {
     int argc;
     char *const *argv;
 };
 
+/* What the configuration's files have; references. */
+struct loaded {
+    struct access *access;
+    struct tls *tls;
+};
+
+static bool
+load_files(const struct config *config, enum config_action action,
+    struct loaded *files, FILE *errors)
+{
+    *files = (struct loaded){.access = NULL};
+    if ((action == CONFIG_RUN || action == CONFIG_CHECK) &&
+        !load_tls(config, &files->tls, errors)) {
+        return false;
+    }
+    if (action == CONFIG_RUN && !load_access(config, &files->access, errors)) {
+        tls_unref(files->tls);
+        return false;
+    }
+    return true;
+}
+
 static bool
 load(const struct command_line *line, struct config *config,
-    struct access **access, enum config_action *action, FILE *errors)
+    struct loaded *files, enum config_action *action, FILE *errors)
 {
     struct config_machine machine;
     config_probe(&machine);
     config_init(config);
     return config_load(
                config, line->argc, line->argv, &machine, action, errors) &&
-           (*action != CONFIG_RUN || load_access(config, access, errors));
+           load_files(config, *action, files, errors);
 }
 
 static bool
@@ -126,15 +172,16 @@ reload(void *arg, struct server_options *fresh)
         return false;
     }
     struct config config;
-    struct access *access = NULL;
+    struct loaded files;
     enum config_action action = CONFIG_RUN;
-    bool ok = load(arg, &config, &access, &action, errors);
+    bool ok = load(arg, &config, &files, &action, errors);
     fclose(errors);
     log_lines(text);
     free(text);
     if (ok) {
         *fresh = server_options(&config);
-        fresh->access = access;
+        fresh->access = files.access;
+        fresh->tls = files.tls;
         fresh->addresses = NULL;
         log_set_level((enum log_level)config.log_level);
         log_set_lines_per_second(config.log_lines_per_second);
@@ -158,12 +205,14 @@ say_ready(void *arg, const struct server *server)
 }
 
 static int
-run(struct config *config, struct access *access, struct command_line *line)
+run(struct config *config, const struct loaded *files,
+    struct command_line *line)
 {
     log_open((enum log_level)config->log_level);
     log_set_lines_per_second(config->log_lines_per_second);
     struct server_options options = server_options(config);
-    options.access = access;
+    options.access = files->access;
+    options.tls = files->tls;
     options.reload = reload;
     options.arg = line;
     struct server *server = server_new(&options);
@@ -207,15 +256,16 @@ main(int argc, char **argv)
 {
     struct command_line line = {argc, argv};
     struct config config;
-    struct access *access = NULL;
+    struct loaded files;
     enum config_action action = CONFIG_RUN;
     hold_standard_streams();
     raise_file_limit();
     int status = EXIT_USAGE;
-    if (load(&line, &config, &access, &action, stderr)) {
+    if (load(&line, &config, &files, &action, stderr)) {
         if (action == CONFIG_RUN) {
-            status = run(&config, access, &line);
+            status = run(&config, &files, &line);
         } else {
+            tls_unref(files.tls);
             config_answer(&config, action, stdout);
             status = fflush(stdout) == 0 && ferror(stdout) == 0 ? EXIT_SUCCESS
                                                                 : EXIT_FAILURE;

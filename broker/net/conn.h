@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: MIT
  *
- * One connection: a socket on one side, a session of the core on the other, and
- * nothing between but bytes.
+ * One connection: a transport on one side, a session of the core on the other,
+ * and nothing between but bytes.
  *
- * Reading: a bufferevent reads at most one page at a time and asks first how
- * much there is, so an event of our own reads the socket into the core's
- * receive memory directly. Writing: at the end of each turn of the loop
- * everything that a session has to send goes out with send(2) from where it
- * lies. Only when the socket takes no more is a page of it handed to a
- * bufferevent, whose write callback then says when to go on; everything else
- * stays in the session's queue, where the overflow policy can reach it. The
- * bufferevent lives as long as there is something queued: most connections are
- * idle, and it would be the largest part of them.
+ * Reading: an event of our own reads the transport into the core's receive
+ * memory. Writing: at the end of each turn of the loop everything that a
+ * session has to send goes out from where it lies. When the socket takes no
+ * more, a little of it waits in the transport for room; everything else stays
+ * in the session's queue, where the overflow policy can reach it.
  *
- * Closing is: GOAWAY and everything queued, shutdown(2) of the writing side,
- * read and discard until the peer closes too or a time has passed, close(2). A
- * connection is freed at the end of a turn only, so callbacks can never meet
- * one that is gone.
+ * A connection over TLS has its session from the beginning, and the session's
+ * time for HELLO counts from then; what it says before the handshake is over
+ * could not be sent, and ends the connection. Handshakes are expensive, so few
+ * are begun in one turn.
+ *
+ * Closing is: GOAWAY and everything queued, shutdown(2) of the writing side
+ * (after the close_notify of TLS), read and discard until the peer closes too
+ * or a time has passed, close(2). A connection is freed at the end of a turn
+ * only, so callbacks can never meet one that is gone.
  *
  * Knows nothing of frames. Thread: that of its worker.
  */
@@ -29,17 +30,16 @@
 
 #include <event2/util.h>
 
+struct arrival;
 struct conn;
 struct gate_pass;
 struct session;
 struct worker;
 TAILQ_HEAD(conn_list, conn);
 
-/* Take over an accepted, non-blocking socket. `peer` is copied. False if memory
- * is out; the socket is closed then. With `reject` the peer is turned away
- * with TOO_MANY_CONNECTIONS. */
-bool conn_open(struct worker *worker, evutil_socket_t fd, uint64_t id,
-    const char *peer, bool reject);
+/* Take over an accepted, non-blocking socket; the rest of the arrival is
+ * copied. False if memory is out; the socket is closed then. */
+bool conn_open(struct worker *worker, const struct arrival *arrival);
 
 /* What the gate needs to know of a connection. */
 struct gate_pass *conn_pass(struct conn *conn);
@@ -47,8 +47,9 @@ struct session *conn_session(struct conn *conn);
 struct worker *conn_worker(const struct conn *conn);
 evutil_socket_t conn_fd(const struct conn *conn);
 bool conn_is_tls(const struct conn *conn);
-/* The verified certificate of the client: common name and subject (RFC 2253),
- * as long as the connection. False: it showed none. */
+/* The verified certificate of the client: common name ("" if there is none that
+ * can be relied on, see tls.h) and subject (RFC 2253), as long as the
+ * connection. False: it showed none. */
 bool conn_certificate(
     const struct conn *conn, const char **common_name, const char **subject);
 

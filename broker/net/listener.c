@@ -52,16 +52,18 @@ log_failure(const struct broker_address *address, const char *what,
 /* ---- accepting ----------------------------------------------------------- */
 
 static void
-peer_text(
-    evutil_socket_t fd, const union any_address *peer, char *dst, size_t cap)
+peer_text(evutil_socket_t fd, const union any_address *peer, bool tls,
+    char *dst, size_t cap)
 {
     char host[INET6_ADDRSTRLEN];
+    const char *kind = tls ? "tls" : "tcp";
     if (peer->any.sa_family == AF_INET) {
         evutil_inet_ntop(AF_INET, &peer->in.sin_addr, host, sizeof host);
-        snprintf(dst, cap, "tcp://%s:%u", host, ntohs(peer->in.sin_port));
+        snprintf(dst, cap, "%s://%s:%u", kind, host, ntohs(peer->in.sin_port));
     } else if (peer->any.sa_family == AF_INET6) {
         evutil_inet_ntop(AF_INET6, &peer->in6.sin6_addr, host, sizeof host);
-        snprintf(dst, cap, "tcp://[%s]:%u", host, ntohs(peer->in6.sin6_port));
+        snprintf(
+            dst, cap, "%s://[%s]:%u", kind, host, ntohs(peer->in6.sin6_port));
     } else {
         struct ucred cred = {0};
         socklen_t len = sizeof cred;
@@ -87,8 +89,9 @@ accept_cb(struct evconnlistener *events, evutil_socket_t fd,
         peer.any.sa_family = AF_UNIX;
     }
     char text[80];
-    peer_text(fd, &peer, text, sizeof text);
-    server_accepted(listener->server, fd, text);
+    bool tls = listener->address.kind == BROKER_ADDRESS_TLS;
+    peer_text(fd, &peer, tls, text, sizeof text);
+    server_accepted(listener->server, fd, text, tls);
 }
 
 static struct timeval
@@ -288,6 +291,11 @@ open_unix(struct server *server, const struct broker_address *address)
 bool
 listener_open(struct server *server, const struct broker_address *address)
 {
+    if (address->kind == BROKER_ADDRESS_TLS && server->options.tls == NULL) {
+        log_failure(address, "listen", "there is no certificate",
+            "set tls_certificate_file and tls_key_file");
+        return false;
+    }
     return address->kind == BROKER_ADDRESS_UNIX ? open_unix(server, address)
                                                 : open_all_tcp(server, address);
 }

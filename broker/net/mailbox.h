@@ -16,14 +16,16 @@
 #include <stdint.h>
 
 struct mailbag;
+struct tls;
 struct verification;
 
 /* A connection that was accepted for this worker. */
 struct arrival {
     struct arrival *next;
+    struct tls *tls; /* that it is to use, a reference; NULL: none */
     uint64_t id;
     int fd;
-    bool reject;
+    bool reject; /* turn it away with TOO_MANY_CONNECTIONS */
     char peer[];
 };
 

@@ -8,6 +8,7 @@
 #include "exchange.h"
 #include "log.h"
 #include "server_internal.h"
+#include "tls.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -110,6 +111,10 @@ reload(struct server *server)
     server->fresh.core = fresh.core;
     pthread_mutex_unlock(&server->fresh.mutex);
     gate_set_access(server->gate, fresh.access);
+    if (fresh.tls != NULL) { /* without, the listeners go on with the old */
+        tls_unref(options->tls);
+        options->tls = fresh.tls;
+    }
     options->max_connections = fresh.max_connections;
     options->max_unauthenticated = fresh.max_unauthenticated;
     options->accept_retry_ms = fresh.accept_retry_ms;
@@ -314,24 +319,27 @@ least_loaded(struct server *server)
     return best;
 }
 
-/* False if memory is out. */
-static bool
-hand_over(struct worker *worker, evutil_socket_t fd, uint64_t id,
-    const char *peer, bool reject)
+/* NULL if memory is out. */
+static struct arrival *
+arrival_new(struct server *server, evutil_socket_t fd, const char *peer,
+    bool reject, bool tls)
 {
     size_t peer_bytes = strlen(peer) + 1;
     struct arrival *arrival = malloc(sizeof *arrival + peer_bytes);
     if (arrival == NULL) {
-        return false;
+        return NULL;
     }
-    *arrival = (struct arrival){.id = id, .fd = fd, .reject = reject};
+    *arrival = (struct arrival){.id = ++server->conn_id,
+        .tls = tls ? tls_ref(server->options.tls) : NULL,
+        .fd = fd,
+        .reject = reject};
     memcpy(arrival->peer, peer, peer_bytes);
-    mailbox_put_arrival(&worker->mailbox, arrival);
-    return true;
+    return arrival;
 }
 
 void
-server_accepted(struct server *server, evutil_socket_t fd, const char *peer)
+server_accepted(
+    struct server *server, evutil_socket_t fd, const char *peer, bool tls)
 {
     uint64_t limit = server->options.max_connections;
     uint64_t count = atomic_load(&server->conn_count);
@@ -341,19 +349,21 @@ server_accepted(struct server *server, evutil_socket_t fd, const char *peer)
     }
     bool reject = count >= limit || atomic_load(&server->unadmitted) >=
                                         server->options.max_unauthenticated;
+    struct arrival *arrival = arrival_new(server, fd, peer, reject, tls);
+    if (arrival == NULL) {
+        evutil_closesocket(fd);
+        log_event(LOG_LEVEL_ERROR, "conn-refused",
+            "peer=%s reason=\"out of memory\"", peer);
+        return;
+    }
     struct worker *worker = least_loaded(server);
-    uint64_t id = ++server->conn_id;
     atomic_fetch_add(&server->conn_count, 1);
     atomic_fetch_add(&server->unadmitted, 1);
     atomic_fetch_add(&worker->load, 1);
     if (worker == &server->workers[0]) {
-        worker_accept(worker, fd, id, peer, reject);
-    } else if (!hand_over(worker, fd, id, peer, reject)) {
-        evutil_closesocket(fd);
-        server_conn_admitted(server);
-        server_conn_ended(server, worker);
-        log_event(LOG_LEVEL_ERROR, "conn-refused",
-            "peer=%s reason=\"out of memory\"", peer);
+        worker_accept(worker, arrival);
+    } else {
+        mailbox_put_arrival(&worker->mailbox, arrival);
     }
 }
 
@@ -546,6 +556,7 @@ server_free(struct server *server)
     pthread_mutex_destroy(&server->fresh.mutex);
     pthread_mutex_destroy(&server->parking.mutex);
     pthread_cond_destroy(&server->parking.changed);
+    tls_unref(server->options.tls);
     free(server->addresses);
     free(server);
 }

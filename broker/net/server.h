@@ -13,14 +13,18 @@
 struct server;
 
 struct access;
+struct tls;
 
 struct server_options {
     struct core_options core;
-    struct access *access; /* users and rules: a reference, which server_new
-                              takes over; NULL: nobody is asked who he is */
-    bool clear_secrets;    /* see gate.h */
+    /* Users and rules: a reference, which server_new takes over; NULL: nobody is
+     * asked who he is. */
+    struct access *access;
+    /* For tls:// addresses: a reference likewise; NULL: there are none. */
+    struct tls *tls;
+    bool clear_secrets; /* see gate.h */
     /* On SIGHUP: read everything anew into `fresh`, of which `core`, `access`,
-     * `clear_secrets`, and the limits and times below are used. False after
+     * `tls` (unless NULL), `clear_secrets`, and the limits and times below are used. False after
      * logging why not: then nothing changes. NULL: nothing can be reloaded. */
     bool (*reload)(void *arg, struct server_options *fresh);
     void (*reopen_log)(void *arg); /* on SIGUSR1; or NULL */

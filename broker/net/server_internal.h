@@ -42,9 +42,9 @@ struct server {
     } parking;
 };
 
-/* A connection was accepted. Home. */
+/* A connection was accepted, where TLS is spoken or where not. Home. */
 void server_accepted(
-    struct server *server, evutil_socket_t fd, const char *peer);
+    struct server *server, evutil_socket_t fd, const char *peer, bool tls);
 /* A connection of this worker is gone. Its thread. */
 void server_conn_ended(struct server *server, struct worker *worker);
 

@@ -6,6 +6,7 @@
 #include "gate.h"
 #include "log.h"
 #include "server_internal.h"
+#include "tls.h"
 #include "verifier.h"
 
 #include <errno.h>
@@ -97,6 +98,7 @@ end_turn(struct worker *worker)
     }
     conn_reap(worker);
     core_post_mail(worker->core);
+    worker->handshakes = 0;
     plan_tick(worker, now_ms, due_ms);
     server_turn_ended(worker->server, worker);
 }
@@ -122,16 +124,17 @@ worker_run(struct worker *worker)
 /* ---- mail ---------------------------------------------------------------- */
 
 void
-worker_accept(
-    struct worker *worker, int fd, uint64_t id, const char *peer, bool reject)
+worker_accept(struct worker *worker, struct arrival *arrival)
 {
     worker_now(worker);
-    if (!conn_open(worker, fd, id, peer, reject)) {
+    if (!conn_open(worker, arrival)) {
         server_conn_admitted(worker->server);
         server_conn_ended(worker->server, worker);
         log_event(LOG_LEVEL_ERROR, "conn-refused",
-            "peer=%s reason=\"out of memory\"", peer);
+            "peer=%s reason=\"out of memory\"", arrival->peer);
     }
+    tls_unref(arrival->tls);
+    free(arrival);
 }
 
 static void
@@ -139,9 +142,7 @@ accept_arrivals(struct worker *worker, struct arrival *arrival)
 {
     while (arrival != NULL) {
         struct arrival *next = arrival->next;
-        worker_accept(
-            worker, arrival->fd, arrival->id, arrival->peer, arrival->reject);
-        free(arrival);
+        worker_accept(worker, arrival);
         arrival = next;
     }
 }

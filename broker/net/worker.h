@@ -48,6 +48,7 @@ struct worker {
     uint64_t polled_ms; /* when the first callback of the turn ran; or 0 */
     uint64_t conn_count;
     uint64_t unsent_bytes; /* received since `ready` was last flushed */
+    uint32_t handshakes;   /* of TLS, begun in this turn */
     uint32_t number;
     bool done;  /* leave the loop */
     bool drops; /* all connections, at the end of the turn */
@@ -78,9 +79,9 @@ bool worker_read_mail(struct worker *worker);
  * before the peer sent it comes first (core/exchange.h). */
 void worker_look_for_mail(struct worker *worker);
 
-/* A connection was accepted for this worker, by its own thread. */
-void worker_accept(
-    struct worker *worker, int fd, uint64_t id, const char *peer, bool reject);
+/* A connection was accepted for this worker, which frees the arrival. Its
+ * thread. */
+void worker_accept(struct worker *worker, struct arrival *arrival);
 
 /* Milliseconds of the monotonic clock, told to the core as well. */
 uint64_t worker_now(struct worker *worker);

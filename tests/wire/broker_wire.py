@@ -24,6 +24,7 @@ import sys
 import time
 from dataclasses import dataclass
 
+import wire_tls
 from wire_codec import (
     CRITICAL, DRAIN, KEY_VALUE, LEAVING, MAX_BODY, NAME, NO_RETAINED,
     REPLY_TO, RETAIN, RETAINED, Context, Error, Goaway, Hello, Ping, Pong,
@@ -31,6 +32,7 @@ from wire_codec import (
     Welcome, decode, need)
 
 DEFAULT_PORT = 4655
+DEFAULT_TLS_PORT = 4656
 
 
 class Refused(Exception):
@@ -68,26 +70,40 @@ def to_bytes(text):
 
 
 def parse_tcp(address):
-    """(host, port) of a tcp:// address (2.2); IPv6 loses its brackets."""
+    """(host, port) of a tcp:// or tls:// address (2.2); IPv6 loses its
+    brackets."""
     rest = address[len("tcp://"):]
     host, colon, port = rest.rpartition(":")
     if not colon or port.endswith("]"):
-        host, port = rest, DEFAULT_PORT
+        host = rest
+        port = DEFAULT_TLS_PORT if address[:3] == "tls" else DEFAULT_PORT
     return host.strip("[]"), int(port)
 
 
-def open_socket(address, timeout=10.0):
+def open_socket(address, timeout=10.0, tls=None):
     """A connected socket for an address of section 2.2."""
     if address.startswith("unix://"):
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.settimeout(timeout)
         sock.connect(address[len("unix://"):])
         return sock
-    if not address.startswith("tcp://"):
+    if not address.startswith(("tcp://", "tls://")):
         raise ValueError("not an address: " + address)
     sock = socket.create_connection(parse_tcp(address), timeout)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return sock
+    return over_tls(sock, address, tls) if address[:3] == "tls" else sock
+
+
+def over_tls(sock, address, tls=None):
+    """TLS on a connected socket; BROKER_CA_FILE says whom to believe, if
+    there is no context."""
+    try:
+        return wire_tls.TlsSocket(
+            sock, tls or wire_tls.client_context(
+                os.environ.get("BROKER_CA_FILE")), parse_tcp(address)[0])
+    except Exception:
+        sock.close()
+        raise
 
 
 class Connection:
@@ -374,7 +390,8 @@ class Connection:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("verb", choices=["pub", "sub", "request", "stats"])
-    parser.add_argument("address", help="tcp://host:port or unix:///path")
+    parser.add_argument("address", help="tcp://host:port, tls://host:port or "
+                        "unix:///path")
     parser.add_argument("topic", nargs="?", help="topic, or filter for sub")
     parser.add_argument("message", nargs="?", default="")
     parser.add_argument("--retain", action="store_true")

@@ -8,6 +8,7 @@ time: everything waits for a condition, with a deadline.
 """
 import ctypes
 import os
+import re
 import resource
 import select
 import shutil
@@ -21,12 +22,15 @@ import time
 import unittest
 
 import broker_wire
+import certificates
 import wire_codec as codec
 
 # Far above what anything needs, because the machine may be busy.
 DEADLINE = float(os.environ.get("BROKER_TEST_DEADLINE", "60"))
 # Figures of memory mean nothing under a sanitizer.
 MEMORY_IS_MEASURABLE = not os.environ.get("BROKER_SANITIZE")
+# The suites that speak TCP can do so over TLS.
+OVER_TLS = bool(os.environ.get("BROKER_TEST_TLS"))
 MIB = 1 << 20
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
@@ -51,6 +55,16 @@ def before_exec(nofile):
         resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))
 
 
+def tls_files(folder):
+    """Keys of a configuration with a certificate that is made here; the
+    client in this process believes it."""
+    authority = certificates.Authority(folder)
+    server = authority.issue("server")
+    os.environ["BROKER_CA_FILE"] = authority.file
+    return {"tls_certificate_file": server.file,
+            "tls_key_file": server.key_file}
+
+
 class Broker:
     """A running brokerd.  Options are its flags, without the dashes."""
 
@@ -63,9 +77,12 @@ class Broker:
         if listen is None:
             listen = ["tcp://127.0.0.1:0", "unix://" + self.socket_path]
         command = [os.environ["BROKERD"]]
+        defaults = dict(self.DEFAULTS)
+        if OVER_TLS:
+            listen = [re.sub("^tcp:", "tls:", each) for each in listen]
+            defaults.update(tls_files(self.folder))
         for address in listen:
             command += ["--listen", address]
-        defaults = dict(self.DEFAULTS)
         if os.environ.get("BROKER_TEST_THREADS"):
             defaults["threads"] = os.environ["BROKER_TEST_THREADS"]
         for name, value in {**defaults, **options}.items():
@@ -99,7 +116,7 @@ class Broker:
 
     @property
     def tcp(self):
-        return self.address("tcp://")
+        return self.address("tls://" if OVER_TLS else "tcp://")
 
     @property
     def unix(self):
@@ -227,6 +244,8 @@ def quiet_socket(address, receive_buffer=None):
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     sock.settimeout(DEADLINE)
     sock.connect(broker_wire.parse_tcp(address))
+    if address.startswith("tls://"):
+        return broker_wire.over_tls(sock, address)
     return sock
 
 
