@@ -171,7 +171,10 @@ class Leaks(BrokerTest):
                 for n in range(1, 1001)))
             connection.send_bytes(b"".join(
                 codec.Unsubscribe(id=n).encode() for n in range(1, 1001)))
-            answers = [connection.next_event().NAME for _ in range(2000)]
+            answers = []
+            while len(answers) < 2000:
+                name = connection.next_event().NAME
+                answers += [name] if name != "NOTICE" else []  # RATE_HIGH
             self.assertEqual(set(answers), {"SUBACK", "UNSUBACK"})
         for _ in range(3):
             turn()
