@@ -387,6 +387,15 @@ fake_end_input(struct fake_peer *peer)
     }
 }
 
+/* FNV-1a, 64 bits. */
+static void
+digest(struct fake_net *net, const uint8_t *bytes, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        net->digest = (net->digest ^ bytes[i]) * 0x100000001b3u;
+    }
+}
+
 static void
 keep_received(struct fake_peer *peer, const uint8_t *bytes, size_t len)
 {
@@ -398,6 +407,7 @@ keep_received(struct fake_peer *peer, const uint8_t *bytes, size_t len)
     }
     memcpy(peer->received + peer->received_bytes, bytes, len);
     peer->received_bytes += len;
+    digest(peer->net, bytes, len);
 }
 
 /* One round of spans; returns the bytes taken. */

@@ -35,6 +35,7 @@ struct fake_net {
     struct random random;
     struct fake_peer *peers;
     uint64_t peer_ids;
+    uint64_t digest;    /* of all bytes that any peer received, in order */
     uint64_t logged[8]; /* by enum core_event */
     enum broker_status logged_code;
     /* If set: called with true before the core is entered, with false after. */

@@ -22,6 +22,16 @@ matches(uint32_t filter, uint32_t topic)
         say_text(sim_filters[filter]), say_text(sim_topics[topic]));
 }
 
+bool
+sim_is_beyond_limits(const struct sim *sim, const char *name)
+{
+    uint32_t levels = 1;
+    for (; *name != '\0'; name++) {
+        levels += *name == '/' ? 1 : 0;
+    }
+    return levels > sim->net.options.max_topic_levels;
+}
+
 uint32_t
 sim_keep_message(struct sim *sim, const struct sim_message *message,
     const uint8_t *frame, size_t bytes)
@@ -53,6 +63,21 @@ add_match(
         (struct sim_match){message, retained};
 }
 
+static void
+note_match(struct sim *sim, struct sim_subscription *s, uint32_t number)
+{
+    struct sim_message *message = &sim->messages[number];
+    if (s->group == SIM_GROUPS) {
+        add_match(s, number, false);
+    } else {
+        message->group_matches |= (uint64_t)1
+                                  << (s->filter * SIM_GROUPS + s->group);
+    }
+    if (s->overflow == BROKER_OVERFLOW_DROP_OLDEST && !sim->ample) {
+        message->unsure = true; /* it may be dropped after it was queued */
+    }
+}
+
 /* How many subscriptions a message on the topic is for, a group counting once;
  * entered for the plain ones if `message` is not NULL. */
 static uint32_t
@@ -70,11 +95,11 @@ route(struct sim *sim, uint32_t topic, const uint32_t *message)
             if (!s->matching || client->stopped || !matches(s->filter, topic)) {
                 continue;
             }
+            if (message != NULL) {
+                note_match(sim, s, *message);
+            }
             if (s->group == SIM_GROUPS) {
                 matched++;
-                if (message != NULL) {
-                    add_match(s, *message, false);
-                }
             } else if (!counted[s->filter][s->group]) {
                 counted[s->filter][s->group] = true;
                 matched++;
@@ -103,10 +128,63 @@ sim_collect_retained(
 
 /* ---- acts ---------------------------------------------------------------- */
 
+static bool
+is_made(const struct sim_client *client, uint32_t id)
+{
+    const struct subscription *subscription = NULL;
+    while ((subscription = session_next_subscription(
+                client->peer->session, subscription)) != NULL) {
+        if (subscription->id == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Subscriptions that count against the limit, at least and at most: one that
+ * drains counts until it has. */
+static void
+count_subscriptions(
+    const struct sim_client *client, uint32_t *least, uint32_t *most)
+{
+    *least = *most = 0;
+    for (uint32_t i = 0; i < client->subscription_count; i++) {
+        const struct sim_subscription *s = &client->subscriptions[i];
+        *least += s->processed && !s->unsubscribed ? 1 : 0;
+        *most += s->processed && !s->ended && (!s->unsubscribed || s->drain);
+    }
+}
+
+/* Was it refused, for want of memory or because there are too many? Only where
+ * that may happen, and then it has just been fed alone. */
+static bool
+was_refused(struct sim *sim, const struct sim_client *client,
+    const struct sim_subscription *s)
+{
+    uint32_t least, most;
+    uint32_t allowed = sim->net.options.max_subscriptions;
+    if (client->peer->session == NULL || client->lost) {
+        return false;
+    }
+    count_subscriptions(client, &least, &most);
+    bool refused = (sim->few || sim->failed_now) && !is_made(client, s->id);
+    if (refused ? most < allowed && !sim->failed_now : least >= allowed) {
+        sim_fail(sim, "subscription %u is %s beside %u to %u others", s->id,
+            refused ? "refused" : "made", least, most);
+    }
+    return refused;
+}
+
 static void
 apply_subscribe(struct sim *sim, struct sim_client *client, uint32_t which)
 {
     struct sim_subscription *s = &client->subscriptions[which];
+    if (was_refused(sim, client, s)) {
+        program_saw(sim->program, "subscriptions that were refused");
+        s->ended = true;
+        client->other_errors++;
+        return;
+    }
     s->processed = s->matching = true;
     if (s->group == SIM_GROUPS && !sim->memory_is_short) {
         uint32_t found[SIM_TOPICS];
@@ -118,9 +196,11 @@ apply_subscribe(struct sim *sim, struct sim_client *client, uint32_t which)
 }
 
 static void
-expect(struct sim *sim, struct sim_client *client, uint32_t id,
+expect(struct sim *sim, struct sim_client *client, uint32_t message,
     struct sim_answer answer)
 {
+    uint32_t id = sim->messages[message].id;
+    sim->messages[sim->messages[message].origin].processed = true;
     if (id == 0) {
         client->unnumbered_errors += answer.expect == SIM_EXPECT_ERROR ? 1 : 0;
         return;
@@ -132,7 +212,9 @@ expect(struct sim *sim, struct sim_client *client, uint32_t id,
         identity->settled = id;
     }
     answer.id = id;
+    answer.message = message;
     answer.inexact = sim->somebody_lost;
+    answer.deprived = sim->failed_now;
     client->answers[client->answer_count++] = answer;
 }
 
@@ -146,10 +228,16 @@ retain(struct sim *sim, uint32_t number)
         return true;
     }
     uint32_t count = 0;
+    uint64_t bytes = message->bytes;
     for (uint32_t i = 0; i < SIM_TOPICS; i++) {
-        count += i != topic && sim->retained[i] != 0 ? 1 : 0;
+        if (i != topic && sim->retained[i] != 0) {
+            count++;
+            bytes += sim->messages[sim->retained[i] - 1].bytes;
+        }
     }
-    if (count >= sim->net.options.max_retained_topics) {
+    if (count >= sim->net.options.max_retained_topics ||
+        bytes > sim->net.options.max_retained_bytes) {
+        program_saw(sim->program, "retained values that were refused");
         return false;
     }
     sim->retained[topic] = number + 1;
@@ -164,12 +252,13 @@ apply_echo(
 {
     const struct sim_message *request = &sim->messages[act->which];
     if (route(sim, 1, NULL) == 0) {
-        expect(sim, client, request->id,
+        expect(sim, client, act->which,
             (struct sim_answer){
                 .expect = SIM_EXPECT_ERROR, .code = BROKER_E_NO_SUBSCRIBERS});
         return;
     }
-    struct sim_message reply = {.publisher = SIM_IDENTITIES, .topic = 1};
+    struct sim_message reply = {
+        .publisher = SIM_IDENTITIES, .topic = 1, .origin = sim->message_count};
     struct say say = {0};
     struct say_message message = {.topic = sim_topics[1],
         .payload = request->frame + request->bytes - request->payload_bytes,
@@ -178,8 +267,81 @@ apply_echo(
     uint32_t number = sim_keep_message(sim, &reply, say.bytes, say.len);
     say_fini(&say);
     route(sim, reply.topic, &number);
-    expect(sim, client, request->id,
+    expect(sim, client, act->which,
         (struct sim_answer){.expect = SIM_EXPECT_ACK, .matched = 1});
+}
+
+/* It may be taken for known only if it was processed before. */
+static bool
+is_known(const struct sim *sim, const struct sim_message *message)
+{
+    const struct sim_identity *identity = &sim->identities[message->publisher];
+    if (message->origin == (uint32_t)(message - sim->messages) ||
+        identity->settled == 0 ||
+        identity_number_above(message->id, identity->settled)) {
+        return false;
+    }
+    if (!identity->has_gaps && !sim->messages[message->origin].processed) {
+        sim_fail(sim, "number %u is taken for known, and is not", message->id);
+    }
+    program_saw(sim->program, "messages that were known already");
+    return true;
+}
+
+/* The code to refuse it with, as long as there is memory. */
+static enum broker_status
+refusal_of(struct sim *sim, const struct sim_act *act, uint32_t matched)
+{
+    const struct sim_message *message = &sim->messages[act->which];
+    if (act->refusal != BROKER_OK) {
+        return act->refusal;
+    }
+    if (message->request && matched == 0) {
+        return BROKER_E_NO_SUBSCRIBERS;
+    }
+    return (message->flags & BROKER_PUBLISH_RETAIN) != 0 &&
+                   !retain(sim, act->which)
+               ? BROKER_E_RETAINED_LIMIT
+               : BROKER_OK;
+}
+
+static void
+count(const struct sim *sim, struct sim_counters *counters)
+{
+    *counters = (struct sim_counters){0};
+    for (uint32_t worker = 0; worker < sim->net.workers; worker++) {
+        const struct core_stats *totals = &sim->net.cores[worker]->totals;
+        counters->routed +=
+            totals->matched_messages + totals->no_match_messages;
+        counters->refused += totals->refused_publishes;
+    }
+}
+
+void
+sim_before_feed(struct sim *sim)
+{
+    sim->somebody_lost = false;
+    count(sim, &sim->before);
+}
+
+/* An allocation has failed while this frame was processed alone. True: that was
+ * the end of it, and the core did not route it. */
+static bool
+was_deprived(
+    struct sim *sim, struct sim_client *client, const struct sim_act *act)
+{
+    struct sim_counters after;
+    count(sim, &after);
+    if (after.routed > sim->before.routed) {
+        return false;
+    }
+    if (after.refused > sim->before.refused && act->refusal == BROKER_OK) {
+        program_saw(sim->program, "publishes refused for want of memory");
+        expect(sim, client, act->which,
+            (struct sim_answer){
+                .expect = SIM_EXPECT_ERROR, .code = BROKER_E_MEMORY});
+    }
+    return after.refused == sim->before.refused || act->refusal == BROKER_OK;
 }
 
 static void
@@ -187,37 +349,31 @@ apply_publish(
     struct sim *sim, struct sim_client *client, const struct sim_act *act)
 {
     const struct sim_message *message = &sim->messages[act->which];
-    const struct sim_identity *identity = &sim->identities[client->identity];
-    struct sim_answer refused = {
-        .expect = SIM_EXPECT_ERROR, .code = act->refusal};
-    client->publishes_processed++;
-    if (act->retry && identity->settled != 0 &&
-        !identity_number_above(message->id, identity->settled)) {
-        expect(sim, client, message->id,
+    client->publishes_processed += act->refusal == BROKER_E_TOO_LARGE ? 0 : 1;
+    bool unread = act->refusal == BROKER_E_TOO_LARGE ||
+                  act->refusal == BROKER_E_UNKNOWN_TAG;
+    if (!unread && is_known(sim, message)) {
+        expect(sim, client, act->which,
             (struct sim_answer){.expect = SIM_EXPECT_DUPLICATE});
         return;
     }
-    if (act->refusal != BROKER_OK) {
-        expect(sim, client, message->id, refused);
+    if (sim->failed_now && was_deprived(sim, client, act)) {
         return;
     }
-    if (message->topic == SIM_TOPICS) {
+    if (message->topic == SIM_TOPICS && act->refusal == BROKER_OK) {
         apply_echo(sim, client, act);
         return;
     }
-    uint32_t matched = route(sim, message->topic, NULL);
-    if (act->request && matched == 0) {
-        refused.code = BROKER_E_NO_SUBSCRIBERS;
-    } else if ((message->flags & BROKER_PUBLISH_RETAIN) != 0 &&
-               !retain(sim, act->which)) {
-        refused.code = BROKER_E_RETAINED_LIMIT;
-    }
-    if (refused.code != BROKER_OK) {
-        expect(sim, client, message->id, refused);
+    uint32_t matched =
+        act->refusal == BROKER_OK ? route(sim, message->topic, NULL) : 0;
+    enum broker_status refusal = refusal_of(sim, act, matched);
+    if (refusal != BROKER_OK) {
+        expect(sim, client, act->which,
+            (struct sim_answer){.expect = SIM_EXPECT_ERROR, .code = refusal});
         return;
     }
     route(sim, message->topic, &act->which);
-    expect(sim, client, message->id,
+    expect(sim, client, act->which,
         (struct sim_answer){.expect = SIM_EXPECT_ACK, .matched = matched});
 }
 
@@ -231,6 +387,38 @@ stop_groups(struct sim_client *client)
     }
 }
 
+/* May the core have forgotten the session? */
+static bool
+may_be_forgotten(const struct sim *sim, const struct sim_identity *identity)
+{
+    const struct core_options *options = &sim->net.options;
+    return sim->net.now_ms - identity->left_ms >= options->session_memory_ms ||
+           sim->leaves - identity->left_serial > options->max_sessions;
+}
+
+/* HELLO was fed alone. */
+static void
+apply_hello(struct sim *sim, struct sim_client *client)
+{
+    struct sim_identity *identity = &sim->identities[client->identity];
+    const struct session *session = client->peer->session;
+    if (session == NULL || session->state != SESSION_OPEN) {
+        return; /* memory was out, or the handshake took too long */
+    }
+    if (session->last_publish == 0 && identity->settled != 0 &&
+        identity->holder == NULL && may_be_forgotten(sim, identity)) {
+        program_saw(sim->program, "sessions that were forgotten");
+        identity->settled = 0;
+        identity->has_gaps = true;
+    }
+    if (session->last_publish != identity->settled) {
+        sim_fail(sim, "a session has settled %u, and the core knows of %u",
+            identity->settled, session->last_publish);
+    }
+    identity->holder = client;
+    client->expect_last_publish = identity->settled;
+}
+
 static void
 apply(struct sim *sim, struct sim_client *client, const struct sim_act *act)
 {
@@ -239,7 +427,7 @@ apply(struct sim *sim, struct sim_client *client, const struct sim_act *act)
                                      : NULL;
     switch (act->kind) {
     case SIM_HELLO:
-        client->expect_last_publish = sim->identities[client->identity].settled;
+        apply_hello(sim, client);
         break;
     case SIM_SUBSCRIBE:
         if (act->refusal != BROKER_OK) {
@@ -249,6 +437,10 @@ apply(struct sim *sim, struct sim_client *client, const struct sim_act *act)
         }
         break;
     case SIM_UNSUBSCRIBE:
+        if (!s->processed) { /* SUBSCRIBE was refused */
+            client->other_errors++;
+            break;
+        }
         s->unsubscribed = true;
         s->matching = false;
         s->drain = act->drain;
@@ -270,14 +462,15 @@ apply(struct sim *sim, struct sim_client *client, const struct sim_act *act)
 /* The session has died in the middle of what was fed: publishes count as
  * processed as far as it has counted them. */
 static bool
-was_processed(const struct sim_client *client, const struct sim_act *act)
+was_processed(const struct sim *sim, const struct sim_client *client,
+    const struct sim_act *act)
 {
-    if (act->kind != SIM_PUBLISH || !client->lost ||
-        client->peer->session == NULL) {
-        return act->kind != SIM_PUBLISH || !client->lost;
+    if (act->kind != SIM_PUBLISH || !client->lost || sim->failed_now) {
+        return true;
     }
-    return client->publishes_processed <
-           client->peer->session->received_messages;
+    return client->peer->session != NULL &&
+           client->publishes_processed <
+               client->peer->session->received_messages;
 }
 
 void
@@ -286,96 +479,8 @@ sim_apply_fed(struct sim *sim, struct sim_client *client)
     while (client->act_next < client->act_count &&
            client->acts[client->act_next].end <= client->fed) {
         const struct sim_act *act = &client->acts[client->act_next++];
-        if (was_processed(client, act)) {
+        if (was_processed(sim, client, act)) {
             apply(sim, client, act);
-        }
-    }
-}
-
-/* ---- comparing ----------------------------------------------------------- */
-
-/* Why the core may give up a peer that keeps the protocol. */
-static bool
-is_good_reason(enum broker_status code)
-{
-    return code == BROKER_E_SLOW_CONSUMER || code == BROKER_E_SESSION_TAKEN ||
-           code == BROKER_E_HEARTBEAT_TIMEOUT ||
-           code == BROKER_E_HANDSHAKE_TIMEOUT;
-}
-
-static bool
-is_lost(const struct sim_client *client)
-{
-    const struct session *session = client->peer->session;
-    if (session == NULL) {
-        return client->peer->end == SESSION_ABORTED;
-    }
-    return session->state == SESSION_CLOSING &&
-           session->close_code != BROKER_E_LEAVING &&
-           session->close_code != BROKER_E_SHUTTING_DOWN;
-}
-
-void
-sim_look_for_lost(struct sim *sim)
-{
-    for (uint32_t c = 0; c < SIM_CLIENTS; c++) {
-        struct sim_client *client = &sim->clients[c];
-        if (client->peer != NULL && !client->lost && is_lost(client)) {
-            const struct session *session = client->peer->session;
-            if (session != NULL && !is_good_reason(session->close_code)) {
-                sim_fail(sim, "client %u is closed: %s", c,
-                    broker_status_name(session->close_code));
-            }
-            client->lost = client->stopped = sim->somebody_lost = true;
-        }
-    }
-}
-
-static void
-compare_books(const struct sim *sim, const struct sim_client *client,
-    const struct subscription *subscription)
-{
-    for (uint32_t i = 0; i < client->subscription_count; i++) {
-        const struct sim_subscription *s = &client->subscriptions[i];
-        if (s->id != subscription->id || !s->processed || s->ended) {
-            continue;
-        }
-        if (s->group == SIM_GROUPS &&
-            subscription->books.matched != s->matched_count) {
-            sim_fail(sim, "subscription %u matched %llu, not %u", s->id,
-                (unsigned long long)subscription->books.matched,
-                s->matched_count);
-        }
-        if (subscription->books.delivered < s->received) {
-            sim_fail(sim, "subscription %u delivered %llu, not %llu", s->id,
-                (unsigned long long)subscription->books.delivered,
-                (unsigned long long)s->received);
-        }
-        return;
-    }
-    sim_fail(sim, "a subscription %u that nobody made", subscription->id);
-}
-
-void
-sim_compare(struct sim *sim)
-{
-    fake_check(&sim->net);
-    for (uint32_t c = 0; c < SIM_CLIENTS; c++) {
-        struct sim_client *client = &sim->clients[c];
-        if (client->peer == NULL) {
-            continue;
-        }
-        if (client->peer->session == NULL || client->lost) {
-            client->stopped = true;
-            continue;
-        }
-        if (client->peer->session->state == SESSION_CLOSING) {
-            client->stopped = true;
-        }
-        const struct subscription *subscription = NULL;
-        while ((subscription = session_next_subscription(
-                    client->peer->session, subscription)) != NULL) {
-            compare_books(sim, client, subscription);
         }
     }
 }
