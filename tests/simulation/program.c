@@ -35,15 +35,37 @@ program_saw(const struct program *program, const char *what)
     }
 }
 
-static void
+static bool
+was_seen(const struct program *program, const char *what)
+{
+    for (int i = 0; i < PROGRAM_SIGHTS; i++) {
+        if (program->sights[i].what != NULL &&
+            strcmp(program->sights[i].what, what) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Returns false if something was never seen. */
+static bool
 show_sights(const struct program *program)
 {
+    bool all = true;
     for (int i = 0; i < PROGRAM_SIGHTS; i++) {
         const struct program_sight *sight = &program->sights[i];
         if (sight->what != NULL) {
             printf("%10" PRIu64 "  %s\n", sight->count, sight->what);
         }
     }
+    for (const char *const *what = program->expected;
+         what != NULL && *what != NULL; what++) {
+        if (!was_seen(program, *what)) {
+            printf("     never  %s\n", *what);
+            all = false;
+        }
+    }
+    return all;
 }
 
 static int
@@ -90,8 +112,8 @@ program_main(struct program *program, int argc, char **argv)
         program->seed = first + i;
         digest = digest * 31 + program->run(program);
     }
-    if (seen) {
-        show_sights(program);
+    if (seen && !show_sights(program)) {
+        return 1;
     }
     printf("%s: %" PRIu64 " seeds from %" PRIu64 " on: good, digest %016" PRIx64
            "\n",

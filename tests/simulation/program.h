@@ -17,6 +17,9 @@ struct program {
     uint32_t workers_max; /* that --workers may ask for; 0: it may not */
     /* Live one world and return a digest of all bytes that came out of it. */
     uint64_t (*run)(const struct program *program);
+    /* Texts that program_saw should be given: with --seen it is a failure if
+     * one never was. Ends with NULL; or is NULL. */
+    const char *const *expected;
     /* Of the world that is lived now: */
     const char *path;
     uint64_t seed;
@@ -33,8 +36,8 @@ struct program {
  * prints the digest of all worlds together. */
 int program_main(struct program *program, int argc, char **argv);
 
-/* Something happened that a simulation should see: counted by its text, which is
- * static, and printed at the end with --seen. */
+/* Something happened that a simulation should see: counted by its text, which
+ * is static, and printed at the end with --seen. */
 void program_saw(const struct program *program, const char *what);
 
 /* Print the seed, the sentence and how to see it again; end the program. */

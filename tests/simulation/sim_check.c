@@ -71,8 +71,10 @@ static void
 note_lost(struct sim *sim, struct sim_client *client)
 {
     const struct session *session = client->peer->session;
-    const char *why =
-        session == NULL ? "aborted" : broker_status_name(session->close_code);
+    const char *why = session != NULL ? broker_status_name(session->close_code)
+                      : sim->failed_now
+                          ? "aborted for want of memory"
+                          : broker_status_name(sim->net.logged_code);
     if (!client->dropped && !is_good_reason(sim, client)) {
         sim_fail(
             sim, "client %d is closed: %s", (int)(client - sim->clients), why);

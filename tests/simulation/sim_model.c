@@ -73,7 +73,9 @@ note_match(struct sim *sim, struct sim_subscription *s, uint32_t number)
         message->group_matches |= (uint64_t)1
                                   << (s->filter * SIM_GROUPS + s->group);
     }
-    if (s->overflow == BROKER_OVERFLOW_DROP_OLDEST && !sim->ample) {
+    bool stays = s->overflow == BROKER_OVERFLOW_DROP_NEWEST ||
+                 s->overflow == BROKER_OVERFLOW_DISCONNECT;
+    if (!stays && !sim->ample) {
         message->unsure = true; /* it may be dropped after it was queued */
     }
 }

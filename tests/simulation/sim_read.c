@@ -168,6 +168,10 @@ read_gap(void *world, void *reader, const struct broker_gap *gap)
 {
     struct sim *sim = world;
     struct sim_client *client = reader;
+    program_saw(sim->program,
+        gap->reason == BROKER_GAP_MEMORY      ? "gaps for want of memory"
+        : gap->reason == BROKER_GAP_TOO_LARGE ? "gaps of what is too large"
+                                              : "gaps");
     for (size_t i = 0; i < gap->ids.count; i++) {
         struct sim_subscription *s =
             find(sim, client, broker_ids_get(gap->ids, i), "GAP");

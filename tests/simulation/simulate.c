@@ -122,8 +122,11 @@ static void
 feed(struct sim *sim, struct sim_client *client, size_t bytes)
 {
     struct session *session = client->peer->session;
-    if (session == NULL || !session_wants_input(session) ||
-        client->link == SIM_LINK_DEAD) {
+    if (session == NULL || client->link == SIM_LINK_DEAD) {
+        return;
+    }
+    if (!session_wants_input(session)) {
+        program_saw(sim->program, "answers that are not read");
         return;
     }
     bool deaf = session->state == SESSION_CLOSING || session->input_ended;
@@ -379,10 +382,24 @@ run(const struct program *program)
     return digest;
 }
 
+/* What a thousand worlds with one worker do not do without. */
+static const char *const expected[] = {"SESSION_TAKEN", "SLOW_CONSUMER",
+    "HANDSHAKE_TIMEOUT", "HEARTBEAT_TIMEOUT", "WRITE_TIMEOUT", "INTERNAL",
+    "aborted for want of memory", "acknowledgements that are exact",
+    "allocations that failed", "and say that some refused",
+    "answers that are not read", "dead links that were found", "gaps",
+    "gaps for want of memory", "gaps of what is too large", "jumps of time",
+    "messages that were known already", "publishes refused for want of memory",
+    "retained values that were refused", "sessions that were forgotten",
+    "subscriptions that were refused", "reads byte by byte", "reads no more",
+    "vanishes without a word", NULL};
+
 int
 main(int argc, char **argv)
 {
-    struct program program = {
-        .name = "simulate", .workers_max = FAKE_WORKERS_MAX, .run = run};
+    struct program program = {.name = "simulate",
+        .workers_max = FAKE_WORKERS_MAX,
+        .run = run,
+        .expected = expected};
     return program_main(&program, argc, argv);
 }
