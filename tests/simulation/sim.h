@@ -141,6 +141,7 @@ struct sim_client {
     struct reader reader;
     enum sim_link link;
     uint64_t connected_ms, fed_ms, taken_ms;
+    uint64_t emptied_ms; /* nothing was left to take */
     uint32_t heartbeat_ms;
     uint32_t last_seen[SIM_IDENTITIES + 1][SIM_TOPICS]; /* order */
     uint64_t publishes_processed;

@@ -19,6 +19,14 @@ may_be_slow(const struct sim *sim, const struct sim_client *client)
     return false;
 }
 
+/* Can something be queued for the client for longer than is allowed? */
+static bool
+may_be_old(const struct sim *sim, const struct sim_client *client)
+{
+    uint64_t max_ms = sim->net.options.max_output_age_ms;
+    return max_ms != 0 && sim->net.now_ms - client->emptied_ms >= max_ms;
+}
+
 /* Has the client been silent for so long that it may be given up? */
 static bool
 may_be_dead(const struct sim *sim, const struct sim_client *client)
@@ -39,7 +47,7 @@ is_good_reason(const struct sim *sim, const struct sim_client *client)
     }
     switch (session->close_code) {
     case BROKER_E_SLOW_CONSUMER:
-        return may_be_slow(sim, client);
+        return may_be_slow(sim, client) || may_be_old(sim, client);
     case BROKER_E_SESSION_TAKEN:
         return client->superseded;
     case BROKER_E_HEARTBEAT_TIMEOUT:

@@ -48,6 +48,12 @@ choose_limits(struct sim *sim, struct core_options *options)
         options->session_memory_ms =
             random_chance(random, 50) ? 20000 : UINT32_MAX;
     }
+    if (random_chance(random, 15)) {
+        options->max_output_age_ms = random_between(random, 1000, 20000);
+    }
+    if (random_chance(random, 15)) {
+        options->max_subscribes_per_s = random_between(random, 1, 5);
+    }
     sim->few = random_chance(random, 20);
     if (sim->few) {
         options->max_subscriptions = random_between(random, 1, 4);

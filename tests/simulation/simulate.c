@@ -81,7 +81,8 @@ connect_client(struct sim *sim, struct sim_client *client)
     forget_client(sim, client);
     client->peer = fake_connect(&sim->net);
     client->identity = identity;
-    client->connected_ms = client->fed_ms = client->taken_ms = sim->net.now_ms;
+    client->connected_ms = client->fed_ms = sim->net.now_ms;
+    client->taken_ms = client->emptied_ms = sim->net.now_ms;
     sim_tell(sim, client, "connect");
     sim_say_hello(sim, client);
 }
@@ -168,6 +169,9 @@ take(struct sim *sim, struct sim_client *client, size_t bytes)
     size_t taken = fake_take(client->peer, bytes);
     sim_memory_returns(sim);
     client->taken_ms = taken > 0 ? sim->net.now_ms : client->taken_ms;
+    if (taken < bytes) {
+        client->emptied_ms = sim->net.now_ms;
+    }
     if (client->link != SIM_LINK_DEAD) {
         sim_read(sim, client);
     }
