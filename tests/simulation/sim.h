@@ -16,7 +16,8 @@
  * comes, so links delay and are overtaken by each other. A link may also stall,
  * trickle or die without a word; time may jump; an allocation may fail. In a
  * step in which one may, a single frame is fed, so that what became of it can
- * be seen from the core's own counters; the model goes on from there.
+ * be seen from the core's own counters; the model goes on from there. So it
+ * does where input waits because a subscriber is full.
  */
 #ifndef BROKER_TESTS_SIM_H
 #define BROKER_TESTS_SIM_H
@@ -33,6 +34,10 @@
 #define SIM_FILTERS       12
 #define SIM_GROUPS        2
 #define SIM_ACTS          2048
+/* A queue of this size, half full, has room for all that the publisher has sent
+ * before it waits. */
+#define SIM_BLOCK_BYTES_MIN 20000
+#define SIM_BLOCK_FEED      2048
 
 /* A message that was said, or that the broker makes as an answer. */
 struct sim_message {
@@ -152,6 +157,7 @@ struct sim_client {
     bool stopped;    /* nothing of it matches any more */
     bool lost;       /* what was queued for it was dropped */
     bool dropped;    /* by itself */
+    bool late;       /* it took nothing for so long that nobody waits for it */
     bool superseded; /* somebody connects with its session id */
     bool waits;      /* for WELCOME, to say again what it has to */
     bool excused;    /* sim_excuse was called for all that it has */
@@ -186,6 +192,10 @@ struct sim {
     bool ample;         /* nothing ever overflows */
     bool forgets;       /* sessions that are known to the core are few */
     bool few;           /* subscriptions are allowed */
+    bool blocks;        /* subscribers may choose to; the first client is the
+                           only one that publishes, and the only one that does
+                           nothing else: so it is known in which order frames
+                           that wait are processed */
     bool fails;         /* allocations do, now and then */
     bool failed;        /* some did, ever */
     bool failed_now;    /* in the current step */

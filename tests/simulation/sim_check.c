@@ -153,6 +153,16 @@ compare_client(struct sim *sim, struct sim_client *client)
     }
 }
 
+/* Whoever takes nothing for a while is not waited for any more. */
+static void
+note_late(const struct sim *sim, struct sim_client *client)
+{
+    if (sim->net.now_ms - client->taken_ms >=
+        sim->net.options.block_timeout_ms) {
+        client->late = true;
+    }
+}
+
 /* Note which session ids were left by their connection in this step. */
 static void
 note_left(struct sim *sim)
@@ -180,8 +190,12 @@ void
 sim_compare(struct sim *sim)
 {
     fake_check(&sim->net);
+    if (sim->blocks && sim->clients[0].peer != NULL) {
+        sim_apply_fed(sim, &sim->clients[0]); /* what has waited went on */
+    }
     for (uint32_t c = 0; c < SIM_CLIENTS; c++) {
         if (sim->clients[c].peer != NULL) {
+            note_late(sim, &sim->clients[c]);
             compare_client(sim, &sim->clients[c]);
         }
     }

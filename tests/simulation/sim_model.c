@@ -74,7 +74,8 @@ note_match(struct sim *sim, struct sim_subscription *s, uint32_t number)
                                   << (s->filter * SIM_GROUPS + s->group);
     }
     bool stays = s->overflow == BROKER_OVERFLOW_DROP_NEWEST ||
-                 s->overflow == BROKER_OVERFLOW_DISCONNECT;
+                 s->overflow == BROKER_OVERFLOW_DISCONNECT ||
+                 s->overflow == BROKER_OVERFLOW_BLOCK;
     if (!stays && !sim->ample) {
         message->unsure = true; /* it may be dropped after it was queued */
     }
@@ -461,13 +462,21 @@ apply(struct sim *sim, struct sim_client *client, const struct sim_act *act)
     }
 }
 
-/* The session has died in the middle of what was fed: publishes count as
+static bool
+is_closing(const struct sim_client *client)
+{
+    const struct session *session = client->peer->session;
+    return session == NULL || session->state == SESSION_CLOSING;
+}
+
+/* The session has ended in the middle of what was fed: publishes count as
  * processed as far as it has counted them. */
 static bool
 was_processed(const struct sim *sim, const struct sim_client *client,
     const struct sim_act *act)
 {
-    if (act->kind != SIM_PUBLISH || !client->lost || sim->failed_now) {
+    bool ended = client->lost || (sim->blocks && is_closing(client));
+    if (act->kind != SIM_PUBLISH || !ended || sim->failed_now) {
         return true;
     }
     return client->peer->session != NULL &&
@@ -475,11 +484,24 @@ was_processed(const struct sim *sim, const struct sim_client *client,
                client->peer->session->received_messages;
 }
 
+/* Of all that was fed: what still waits in the core, or is not a whole frame,
+ * does not count. */
+static size_t
+processed_bytes(const struct sim *sim, const struct sim_client *client)
+{
+    if (!sim->blocks || is_closing(client) ||
+        client->peer->session->intake.block == NULL) {
+        return client->fed;
+    }
+    return client->fed - intake_len(&client->peer->session->intake);
+}
+
 void
 sim_apply_fed(struct sim *sim, struct sim_client *client)
 {
+    size_t processed = processed_bytes(sim, client);
     while (client->act_next < client->act_count &&
-           client->acts[client->act_next].end <= client->fed) {
+           client->acts[client->act_next].end <= processed) {
         const struct sim_act *act = &client->acts[client->act_next++];
         if (was_processed(sim, client, act)) {
             apply(sim, client, act);

@@ -175,6 +175,12 @@ read_gap(void *world, void *reader, const struct broker_gap *gap)
     for (size_t i = 0; i < gap->ids.count; i++) {
         struct sim_subscription *s =
             find(sim, client, broker_ids_get(gap->ids, i), "GAP");
+        if (s->overflow == BROKER_OVERFLOW_BLOCK && !client->late &&
+            gap->reason == BROKER_GAP_OVERFLOW &&
+            sim->net.options.max_output_bytes >= SIM_BLOCK_BYTES_MIN) {
+            sim_fail(sim, "subscription %u blocks, and misses %llu", s->id,
+                (unsigned long long)gap->count);
+        }
         s->missing += gap->count;
         s->bytes += gap->bytes;
         if (s->group == SIM_GROUPS) {

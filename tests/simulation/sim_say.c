@@ -71,7 +71,7 @@ sim_say_subscribe(struct sim *sim, struct sim_client *client)
 {
     static const enum broker_overflow policies[] = {BROKER_OVERFLOW_DEFAULT,
         BROKER_OVERFLOW_DROP_OLDEST, BROKER_OVERFLOW_DROP_NEWEST,
-        BROKER_OVERFLOW_DISCONNECT};
+        BROKER_OVERFLOW_DISCONNECT, BROKER_OVERFLOW_BLOCK};
     struct random *random = &sim->random;
     uint32_t id = random_between(random, 1, 9);
     uint32_t filter = random_below(random, SIM_FILTERS);
@@ -83,6 +83,7 @@ sim_say_subscribe(struct sim *sim, struct sim_client *client)
     uint32_t which = client->subscription_count++;
     struct sim_subscription *s = &client->subscriptions[which];
     uint32_t policy = random_below(random, random_chance(random, 30) ? 4 : 3);
+    policy = sim->blocks && random_chance(random, 60) ? 4 : policy;
     *s = (struct sim_subscription){.id = id,
         .filter = filter,
         .group = random_chance(random, 30) ? random_below(random, SIM_GROUPS)
@@ -237,7 +238,7 @@ make_particular(struct sim *sim, struct burst *burst)
         burst->refusal = BROKER_E_RESERVED_TOPIC;
         break;
     case 4:
-        if (!sim->memory_is_short) {
+        if (!sim->memory_is_short && !sim->blocks) {
             burst->topic = SIM_TOPICS;
             burst->topic_text = "$sys/echo";
             burst->reply_to = sim_topics[1];
@@ -246,7 +247,9 @@ make_particular(struct sim *sim, struct burst *burst)
         break;
     case 5:
     case 6:
-        burst->flags |= sim->memory_is_short ? 0 : BROKER_PUBLISH_RETAIN;
+        if (!sim->memory_is_short && !sim->blocks) {
+            burst->flags |= BROKER_PUBLISH_RETAIN;
+        }
         break;
     default:
         break;

@@ -51,7 +51,8 @@ choose_limits(struct sim *sim, struct core_options *options)
     if (random_chance(random, 15)) {
         options->max_output_age_ms = random_between(random, 1000, 20000);
     }
-    if (random_chance(random, 15)) {
+    sim->blocks = random_chance(random, 20);
+    if (!sim->blocks && random_chance(random, 15)) {
         options->max_subscribes_per_s = random_between(random, 1, 5);
     }
     sim->few = random_chance(random, 20);
@@ -69,13 +70,14 @@ sim_world_init(struct sim *sim)
     struct core_options options = fake_options();
     choose_limits(sim, &options);
     options.workers = sim->program->workers;
-    if (random_chance(&sim->random, 10)) {
+    if (!sim->blocks && random_chance(&sim->random, 10)) {
         sim->memory_is_short = true;
         options.max_memory_bytes = 5 * BLOCK_POOL_BYTES;
         options.max_output_bytes = 1u << 20;
     }
     /* What becomes of a frame can be seen at once only where there is one. */
-    sim->fails = options.workers == 1 && random_chance(&sim->random, 20);
+    sim->fails =
+        options.workers == 1 && !sim->blocks && random_chance(&sim->random, 20);
     sim->ample = options.max_output_bytes == 32u << 20 && !sim->fails;
     fake_net_init(&sim->net, &options, seed, allocator_guard);
     sim->net.fail = fail_in_net;
@@ -126,6 +128,7 @@ sim_memory_returns(struct sim *sim)
 void
 sim_advance(struct sim *sim, uint64_t ms)
 {
+    sim->somebody_lost = false;
     fake_advance(&sim->net, ms);
     sim_tell(sim, NULL, "time goes on");
     sim_look_for_lost(sim);
@@ -138,6 +141,7 @@ advance_in_time(struct sim *sim, uint64_t ms)
 {
     uint64_t end_ms = sim->net.now_ms + ms;
     while (sim->net.now_ms < end_ms) {
+        sim_advance(sim, 0);
         uint64_t due_ms = fake_advance(&sim->net, 0);
         sim_look_for_lost(sim);
         sim_compare(sim);

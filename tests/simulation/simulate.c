@@ -69,6 +69,9 @@ static void
 connect_client(struct sim *sim, struct sim_client *client)
 {
     uint32_t identity = random_below(&sim->random, SIM_IDENTITIES);
+    if (sim->blocks && (client == sim->clients) != (identity < 2)) {
+        return; /* what was published is said again only by the publisher */
+    }
     if (!may_connect_as(sim, identity)) {
         return;
     }
@@ -127,8 +130,13 @@ feed(struct sim *sim, struct sim_client *client, size_t bytes)
         return;
     }
     if (!session_wants_input(session)) {
-        program_saw(sim->program, "answers that are not read");
+        program_saw(sim->program, (session->hold.reasons & HOLD_FULL) != 0
+                                      ? "publishers that wait"
+                                      : "answers that are not read");
         return;
+    }
+    if (sim->blocks && bytes > SIM_BLOCK_FEED) {
+        bytes = SIM_BLOCK_FEED;
     }
     bool deaf = session->state == SESSION_CLOSING || session->input_ended;
     bool alone = sim_memory_fails(sim);
@@ -205,6 +213,16 @@ half_close(struct sim *sim, struct sim_client *client)
 
 /* ---- steps --------------------------------------------------------------- */
 
+/* The first client publishes, the others subscribe. */
+static bool
+may_say_when_blocking(
+    const struct sim *sim, const struct sim_client *client, uint32_t kind)
+{
+    bool publishes = kind < 600 || (kind >= 950 && kind < 970) || kind >= 998;
+    bool subscribes = kind >= 600 && kind < 920;
+    return client == sim->clients ? !subscribes : !publishes;
+}
+
 static void
 say_something(struct sim *sim, struct sim_client *client)
 {
@@ -212,6 +230,9 @@ say_something(struct sim *sim, struct sim_client *client)
         return;
     }
     uint32_t kind = random_below(&sim->random, 1000);
+    if (sim->blocks && !may_say_when_blocking(sim, client, kind)) {
+        return;
+    }
     if (kind < 600) {
         sim_say_burst(sim, client);
     } else if (kind < 800) {
@@ -309,6 +330,35 @@ finish_client(struct sim *sim, struct sim_client *client)
     take(sim, client, SIZE_MAX);
 }
 
+static bool
+is_waiting(const struct sim_client *client)
+{
+    return is_alive(client) &&
+           (client->peer->session->hold.reasons != 0 || client->out.len > 0);
+}
+
+/* Everybody reads, or is not waited for any more: all that is published is
+ * processed. */
+static void
+wait_for_publisher(struct sim *sim)
+{
+    struct sim_client *publisher = &sim->clients[0];
+    for (int round = 0; round < 1000 && is_waiting(publisher); round++) {
+        sim_advance(sim, 100);
+        for (uint32_t c = 0; c < SIM_CLIENTS; c++) {
+            if (is_alive(&sim->clients[c])) {
+                take(sim, &sim->clients[c], SIZE_MAX);
+            }
+        }
+        if (is_alive(publisher)) {
+            feed_all(sim, publisher);
+        }
+    }
+    if (is_waiting(publisher)) {
+        sim_fail(sim, "the publisher waits for ever");
+    }
+}
+
 /* Those that live say all they have to say, and read all they get. */
 static void
 finish_talk(struct sim *sim)
@@ -320,6 +370,9 @@ finish_talk(struct sim *sim)
         if (is_alive(client)) {
             finish_client(sim, client);
         }
+    }
+    if (sim->blocks) {
+        wait_for_publisher(sim);
     }
     for (uint32_t c = 0; c < SIM_CLIENTS; c++) {
         struct sim_client *client = &sim->clients[c];
