@@ -417,7 +417,8 @@ take_once(struct fake_peer *peer, size_t bytes)
     struct fake_net *net = peer->net;
     struct output_span spans[16];
     fake_enter(net);
-    core_post_mail(peer->core); /* first, so that others know of it by then */
+    fake_post_mail(
+        net, peer->core); /* first, so that others know of it by then */
     size_t count = session_output_spans(peer->session, spans, 16);
     fake_leave(net);
     size_t taken = 0;
