@@ -87,11 +87,20 @@ queue_fitting(struct session *session, struct context *context,
     return all;
 }
 
+/* May one of the slice's frames be larger than the peer accepts? */
+static bool
+may_be_too_large(const struct session *session, const struct output_run *slice)
+{
+    return session->max_body_bytes < session->core->options.max_body_bytes &&
+           slice->bytes >
+               (uint64_t)BROKER_HEADER_BYTES + session->max_body_bytes;
+}
+
 bool
 deliver_to(struct session *session, struct context *context,
     const struct output_run *slice)
 {
-    if (session->max_body_bytes < session->core->options.max_body_bytes) {
+    if (may_be_too_large(session, slice)) {
         return queue_fitting(session, context, slice);
     }
     return queue_slice(session, context, slice);
@@ -115,13 +124,9 @@ static bool
 may_take_part(const struct session *session, const struct context *context,
     const struct output_run *slice)
 {
-    const struct core *core = session->core;
-    bool fits = output_fits(&session->output, slice->bytes);
-    if (session->max_body_bytes < core->options.max_body_bytes) {
-        return !fits || slice->bytes > (uint64_t)BROKER_HEADER_BYTES +
-                                           session->max_body_bytes;
-    }
-    return !fits && context->overflow != BROKER_OVERFLOW_DROP_OLDEST;
+    return may_be_too_large(session, slice) ||
+           (!output_fits(&session->output, slice->bytes) &&
+               context->overflow != BROKER_OVERFLOW_DROP_OLDEST);
 }
 
 static bool

@@ -12,10 +12,19 @@
 /* ---- carrying ------------------------------------------------------------ */
 
 void
+fake_post_mail(struct fake_net *net, struct core *core)
+{
+    net->home_posted = false;
+    core_post_mail(core);
+}
+
+void
 fake_post(void *arg, uint32_t worker, struct mailbag *bags)
 {
     struct fake_net *net = arg;
     struct fake_mail *mail = &net->mail[worker];
+    fake_require(net, !net->home_posted, "home does not get its mail last");
+    net->home_posted = worker == 0;
     while (bags != NULL) {
         struct mailbag *next = bags->next;
         bags->next = NULL;
@@ -59,7 +68,7 @@ end_turn(struct fake_net *net, uint32_t worker)
 {
     fake_enter(net);
     (void)core_read_mail(net->cores[worker]);
-    core_post_mail(net->cores[worker]);
+    fake_post_mail(net, net->cores[worker]);
     fake_leave(net);
 }
 

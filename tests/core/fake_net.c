@@ -388,6 +388,15 @@ fake_end_input(struct fake_peer *peer)
     }
 }
 
+/* FNV-1a, 64 bits. */
+static void
+digest(struct fake_net *net, const uint8_t *bytes, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        net->digest = (net->digest ^ bytes[i]) * 0x100000001b3u;
+    }
+}
+
 static void
 keep_received(struct fake_peer *peer, const uint8_t *bytes, size_t len)
 {
@@ -399,6 +408,7 @@ keep_received(struct fake_peer *peer, const uint8_t *bytes, size_t len)
     }
     memcpy(peer->received + peer->received_bytes, bytes, len);
     peer->received_bytes += len;
+    digest(peer->net, bytes, len);
 }
 
 /* One round of spans; returns the bytes taken. */
@@ -408,7 +418,8 @@ take_once(struct fake_peer *peer, size_t bytes)
     struct fake_net *net = peer->net;
     struct output_span spans[16];
     fake_enter(net);
-    core_post_mail(peer->core); /* first, so that others know of it by then */
+    fake_post_mail(
+        net, peer->core); /* first, so that others know of it by then */
     size_t count = session_output_spans(peer->session, spans, 16);
     fake_leave(net);
     size_t taken = 0;

@@ -26,7 +26,8 @@ struct fake_net {
         struct mailbag *first, *last;
         uint64_t posted, read; /* bags, ever */
     } mail[FAKE_WORKERS_MAX];
-    bool holds_mail; /* it waits for fake_mail_step */
+    bool holds_mail;  /* it waits for fake_mail_step */
+    bool home_posted; /* in this turn of a worker */
     uint32_t workers;
     _Atomic uint64_t shared_bytes;
     uint8_t boot[BROKER_SESSION_BYTES];
@@ -35,6 +36,7 @@ struct fake_net {
     struct random random;
     struct fake_peer *peers;
     uint64_t peer_ids;
+    uint64_t digest;    /* of all bytes that any peer received, in order */
     uint64_t logged[8]; /* by enum core_event */
     enum broker_status logged_code;
     /* If set: called with true before the core is entered, with false after. */
@@ -134,6 +136,8 @@ void fake_require(struct fake_net *net, bool good, const char *problem);
 void fake_look_at_ends(struct fake_net *net);
 /* Something happened: unless mail is held, deliver it; look at ends. */
 void fake_settle(struct fake_net *net);
+/* The core posts what it wrote. */
+void fake_post_mail(struct fake_net *net, struct core *core);
 /* The hook. */
 void fake_post(void *arg, uint32_t worker, struct mailbag *bags);
 /* Deliver what was posted to the worker up to this mark. */

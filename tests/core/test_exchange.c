@@ -324,6 +324,26 @@ Test(exchange, who_has_left_a_group_is_not_matched)
     fake_net_fini(&net);
 }
 
+/* The connection of the last member is lost while messages are on their way to
+ * it: nobody gets them, and the publisher is told so. */
+Test(exchange, what_finds_no_member_is_refused)
+{
+    struct fake_net net;
+    net_of_two(&net);
+    struct fake_peer *lost = open_subscribed(&net, OTHER, &member);
+    struct fake_peer *writer = open_plain(&net, HOME);
+    fake_mail_hold(&net);
+    publish_many(writer, 3, "a");
+    fake_mail_end_turn(&net, HOME);
+    fake_drop(lost);
+    fake_mail_settle(&net);
+    expect_puback(writer, 3, 3, 1, 1);
+    publish(writer, 4, "a", "nobody is there");
+    fake_mail_settle(&net);
+    expect_puback(writer, 4, 1, 0, 0);
+    fake_net_fini(&net);
+}
+
 /* ---- congestion ---------------------------------------------------------- */
 
 #define FLOOD_MESSAGES 3000u

@@ -84,6 +84,23 @@ Test(output_policy, a_gap_of_the_newest_stands_between_messages)
     rig_free(rig);
 }
 
+/* Also where the next message follows the last one that was queued in memory,
+ * because the one between them came by another block. */
+Test(output_policy, a_run_does_not_go_on_past_a_gap)
+{
+    struct rig *rig = rig_new_simple(1u << 20, BROKER_OVERFLOW_DROP_NEWEST);
+    cr_assert_eq(rig_append(rig, A, 1, 100), OUTPUT_QUEUED);
+    struct block *first = block_ref(rig->block);
+    rig_next_block(rig);
+    rig_refuse(rig, A | B, 1, 100, BROKER_GAP_TOO_LARGE);
+    block_unref(rig->block);
+    rig->block = first;
+    cr_assert_eq(rig_append(rig, A, 1, 100), OUTPUT_QUEUED);
+    rig_finish(rig);
+    cr_assert_eq(rig->gap_frames, 1);
+    rig_free(rig);
+}
+
 Test(output_policy, disconnect_says_so_and_counts)
 {
     struct rig *rig = rig_new_simple(cost(2, 100), BROKER_OVERFLOW_DISCONNECT);

@@ -334,6 +334,69 @@ Test(publish, what_is_too_large_for_the_reader_alone_is_refused)
     fake_net_fini(&net);
 }
 
+/* How many messages the PUBACKs that come say were refused. */
+static uint32_t
+refused_by(struct fake_peer *writer)
+{
+    uint32_t refused = 0;
+    struct broker_frame frame;
+    struct broker_puback puback;
+    fake_take_all(writer);
+    while (fake_next(writer, &frame)) {
+        cr_assert_eq(broker_puback_decode(&frame, &puback), BROKER_OK);
+        refused += puback.count * puback.refused;
+    }
+    return refused;
+}
+
+/* How many messages the GAPs that come say are missing. */
+static uint64_t
+missed_by(struct fake_peer *reader)
+{
+    uint64_t missing = 0;
+    struct broker_frame frame;
+    struct broker_gap gap;
+    fake_take_all(reader);
+    while (fake_next(reader, &frame)) {
+        if (frame.type == BROKER_FRAME_GAP) {
+            cr_assert_eq(broker_gap_decode(&frame, &gap), BROKER_OK);
+            missing += gap.count;
+        }
+    }
+    return missing;
+}
+
+/* A gap that waits to be put in its place takes room too, wherever the edge of
+ * the queue is: also for a reader that accepts less than the broker does. */
+Test(publish, behind_a_gap_each_number_is_told_its_fate)
+{
+    for (size_t fill = 1200; fill < 1900; fill += 4) {
+        struct core_options options = fake_options();
+        options.max_output_bytes = 2000;
+        struct fake_net net;
+        fake_net_init(&net, &options, 1, NULL);
+        struct broker_hello hello = say_hello_default;
+        hello.max_body_bytes = BROKER_BODY_BYTES_MIN;
+        struct broker_welcome welcome;
+        struct fake_peer *reader = expect_open_with(&net, &hello, &welcome);
+        struct fake_peer *writer = expect_open(&net);
+        struct say say = {0};
+        struct say_subscription newest = {
+            .id = 1, .filter = "a", .overflow = BROKER_OVERFLOW_DROP_NEWEST};
+        say_subscribe_with(&say, &newest);
+        expect_fed(reader, &say);
+        say_sized(&say, 1, fill);
+        expect_fed(writer, &say);
+        say_sized(&say, 2, 900);
+        expect_fed(writer, &say);
+        say_sized(&say, 3, 10);
+        say_sized(&say, 4, 10);
+        expect_fed(writer, &say);
+        cr_assert_eq(refused_by(writer), missed_by(reader), "fill %zu", fill);
+        fake_net_fini(&net);
+    }
+}
+
 Test(publish, at_the_edge_of_a_queue_each_number_is_told_its_fate)
 {
     struct core_options options = fake_options();

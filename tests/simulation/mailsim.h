@@ -17,6 +17,8 @@
 #define BROKER_TESTS_MAILSIM_H
 
 #include "fake_net.h"
+#include "program.h"
+#include "reader.h"
 
 #define MAILSIM_CLIENTS       7
 #define MAILSIM_CONNS         160 /* in the life of a world */
@@ -65,7 +67,7 @@ struct mailsim_message {
     uint32_t id;
     mailsim_time said, answered;
     uint32_t matched, refused; /* as PUBACK said */
-    uint32_t receipts;         /* live, by subscriptions */
+    uint32_t receipts; /* live, by subscriptions that were made before */
     enum mailsim_fate fate;
     uint16_t group_receipts; /* a bit for each filter and group */
     bool retain, request, echo;
@@ -121,17 +123,16 @@ struct mailsim_conn {
     uint32_t asked_count, answered_count, fed_count;
     uint32_t next_subscription_id;
     uint32_t answered_before; /* number of its session, as it was opened */
-    uint32_t context[64], context_count;
-    bool context_retained;
+    struct reader reader;
     struct mailsim_bits live; /* messages that came live */
     mailsim_time opened;
     mailsim_time over;   /* says nothing more: GOAWAY, half-close, superseded */
     mailsim_time closed; /* the core gives it nothing more */
     bool waits;          /* for WELCOME, to retry */
     bool half_closes, half_closed;
-    bool reaches_end;   /* of what it said: GOAWAY or half-close */
-    bool loses;         /* the core dropped what was queued for it */
-    bool dropped, told; /* told: GOAWAY came */
+    bool reaches_end; /* of what it said: GOAWAY or half-close */
+    bool loses;       /* the core dropped what was queued for it */
+    bool dropped;
 };
 
 /* A session id, which outlives connections. One that is not known yet may be
@@ -147,7 +148,6 @@ struct mailsim_identity {
 struct mailsim {
     struct fake_net net;
     struct random random;
-    uint64_t seed;
     struct mailsim_conn *conns; /* MAILSIM_CONNS */
     uint32_t conn_count;
     uint32_t current[MAILSIM_CLIENTS]; /* conn + 1 */
@@ -164,7 +164,7 @@ struct mailsim {
     bool ample;             /* nothing ever overflows */
     bool shutting_down;
     bool deprived; /* allocations fail, and nobody looks at what comes */
-    bool verbose;
+    const struct program *program;
 };
 
 extern const char *const mailsim_topics[MAILSIM_TOPICS];

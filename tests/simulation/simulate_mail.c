@@ -2,16 +2,13 @@
  *
  * simulate-mail [--verbose] --seeds FIRST COUNT
  *
- * Runs one random world of several workers for each seed; see mailsim.h. A seed
- * that fails is printed, and fails again in the same way:
- * simulate-mail --verbose --seeds SEED 1. Linked with --wrap for the allocator,
- * to see that nothing is left. */
+ * Runs one random world of several workers for each seed; see mailsim.h. Linked
+ * with --wrap for the allocator, to see that nothing is left. */
 #include "allocator.h"
 #include "mailsim.h"
 
 #include "session.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,15 +22,8 @@ void
 mailsim_fail(const struct mailsim *sim, const char *format, ...)
 {
     va_list args;
-    fflush(stdout);
     va_start(args, format);
-    fprintf(
-        stderr, "simulate-mail: seed %llu: ", (unsigned long long)sim->seed);
-    vfprintf(stderr, format, args);
-    fprintf(stderr, "\n  again: simulate-mail --verbose --seeds %llu 1\n",
-        (unsigned long long)sim->seed);
-    va_end(args);
-    abort();
+    program_fail(sim->program, format, args);
 }
 
 static void
@@ -46,7 +36,7 @@ void
 mailsim_tell(const struct mailsim *sim, const struct mailsim_conn *conn,
     const char *format, ...)
 {
-    if (!sim->verbose) {
+    if (!sim->program->verbose) {
         return;
     }
     va_list args;
@@ -120,7 +110,7 @@ take(struct mailsim *sim, struct mailsim_conn *conn, size_t bytes)
     }
     mailsim_read(sim, conn);
     if (was_open && conn->peer->session == NULL &&
-        conn->peer->end == SESSION_FINISHED && !conn->told) {
+        conn->peer->end == SESSION_FINISHED && !conn->reader.told) {
         mailsim_tell(sim, conn, "has come to its end");
         mailsim_check_answered(sim, conn);
     }
@@ -368,12 +358,11 @@ finish(struct mailsim *sim)
 }
 
 static void
-init(struct mailsim *sim, uint64_t seed, bool verbose)
+init(struct mailsim *sim)
 {
     static const uint64_t budgets[] = {3000, 6000, 20000};
-    sim->seed = seed;
+    uint64_t seed = sim->program->seed;
     sim->random.state = seed * 1000003;
-    sim->verbose = verbose;
     sim->ample = random_chance(&sim->random, 50);
     struct core_options options = fake_options();
     options.workers = random_between(&sim->random, 2, FAKE_WORKERS_MAX);
@@ -415,13 +404,13 @@ fini(struct mailsim *sim)
     free(sim->subscriptions);
 }
 
-static void
-run(uint64_t seed, bool verbose)
+static uint64_t
+run(const struct program *program)
 {
-    struct mailsim sim = {.seed = seed};
+    struct mailsim sim = {.program = program};
     int64_t live = allocator.live;
     current = &sim;
-    init(&sim, seed, verbose);
+    init(&sim);
     if (random_chance(&sim.random, 20)) {
         live_without_memory(&sim);
     }
@@ -438,24 +427,12 @@ run(uint64_t seed, bool verbose)
         mailsim_fail(&sim, "%lld allocations are left",
             (long long)(allocator.live - live));
     }
+    return sim.net.digest;
 }
 
 int
 main(int argc, char **argv)
 {
-    bool verbose = argc > 1 && strcmp(argv[1], "--verbose") == 0;
-    char **rest = argv + (verbose ? 2 : 1);
-    if (argc - (rest - argv) != 3 || strcmp(rest[0], "--seeds") != 0) {
-        fprintf(
-            stderr, "usage: simulate-mail [--verbose] --seeds FIRST COUNT\n");
-        return 2;
-    }
-    uint64_t first = strtoull(rest[1], NULL, 10);
-    uint64_t count = strtoull(rest[2], NULL, 10);
-    for (uint64_t i = 0; i < count; i++) {
-        run(first + i, verbose);
-    }
-    printf("simulate-mail: %llu seeds from %llu on: good\n",
-        (unsigned long long)count, (unsigned long long)first);
-    return 0;
+    struct program program = {.name = "simulate-mail", .run = run};
+    return program_main(&program, argc, argv);
 }

@@ -34,30 +34,9 @@ find(struct mailsim *sim, const struct mailsim_conn *conn, uint32_t id,
 /* ---- data ---------------------------------------------------------------- */
 
 static void
-read_context(struct mailsim *sim, struct mailsim_conn *conn,
-    const struct broker_frame *frame)
+read_context(void *world, void *client, uint32_t id)
 {
-    struct broker_context context;
-    CHECK(broker_context_decode(frame, &context) == BROKER_OK, "a bad CONTEXT");
-    CHECK(context.ids.count <= sizeof conn->context / sizeof conn->context[0],
-        "a CONTEXT of too many");
-    conn->context_count = (uint32_t)context.ids.count;
-    conn->context_retained = (context.flags & BROKER_CONTEXT_RETAINED) != 0;
-    for (uint32_t i = 0; i < conn->context_count; i++) {
-        conn->context[i] = broker_ids_get(context.ids, i);
-        (void)find(sim, conn, conn->context[i], "CONTEXT");
-    }
-}
-
-static bool
-in_context(const struct mailsim_conn *conn, uint32_t id)
-{
-    for (uint32_t i = 0; i < conn->context_count; i++) {
-        if (conn->context[i] == id) {
-            return true;
-        }
-    }
-    return false;
+    (void)find(world, client, id, "CONTEXT");
 }
 
 /* Which message is it? It has to be the same, byte for byte, but for the flag
@@ -102,14 +81,14 @@ read_for(struct mailsim *sim, const struct mailsim_conn *conn,
     if (message->retain) {
         s->value[message->topic] = number + 1;
     }
-    if (conn->context_retained) {
+    if (conn->reader.context_retained) {
         CHECK(s->group == MAILSIM_PLAIN && !s->no_retained,
             "subscription %u wants no retained values", s->id);
         CHECK(message->retain, "message %u was not to be retained", number);
         CHECK(++s->retained_received <= s->retained_announced,
             "more retained values than SUBACK said");
-    } else {
-        message->receipts++;
+    } else if (s->made < message->said) {
+        message->receipts++; /* whoever came later need not be counted */
     }
     if (s->group != MAILSIM_PLAIN) {
         unsigned bit = 1u << (s->filter * MAILSIM_GROUPS + s->group);
@@ -133,20 +112,19 @@ check_named(struct mailsim *sim, const struct mailsim_conn *conn,
 }
 
 static void
-read_publish(struct mailsim *sim, struct mailsim_conn *conn,
-    const struct broker_frame *frame)
+read_publish(void *world, void *client, const struct broker_frame *frame,
+    const struct broker_publish *publish)
 {
-    struct broker_publish publish;
-    CHECK(broker_publish_decode(frame, &publish) == BROKER_OK, "a bad PUBLISH");
-    CHECK(conn->context_count > 0, "a PUBLISH before any CONTEXT");
-    uint32_t number = identify(sim, frame, &publish);
+    struct mailsim *sim = world;
+    struct mailsim_conn *conn = client;
+    uint32_t number = identify(sim, frame, publish);
     struct mailsim_message *message = &sim->messages[number];
     CHECK(message->fate != MAILSIM_REFUSED, "message %u was refused", number);
     message->received = true;
     mailsim_tell(sim, conn, "receives %u%s for %u subscriptions, %u and others",
-        number, conn->context_retained ? ", retained" : "", conn->context_count,
-        conn->context[0]);
-    if (!conn->context_retained) {
+        number, conn->reader.context_retained ? ", retained" : "",
+        conn->reader.context_count, conn->reader.context[0]);
+    if (!conn->reader.context_retained) {
         CHECK(!mailsim_has(&conn->live, number),
             "message %u came twice to connection %u", number,
             mailsim_number(sim, conn));
@@ -157,24 +135,23 @@ read_publish(struct mailsim *sim, struct mailsim_conn *conn,
         if (s->conn != mailsim_number(sim, conn) || s->ended) {
             continue;
         }
-        if (s->made != 0 && in_context(conn, s->id)) {
+        if (s->made != 0 && reader_in_context(&conn->reader, s->id)) {
             read_for(sim, conn, s, number);
-        } else if (!conn->context_retained) {
+        } else if (!conn->reader.context_retained) {
             check_named(sim, conn, s, number);
         }
     }
 }
 
 static void
-read_gap(struct mailsim *sim, struct mailsim_conn *conn,
-    const struct broker_frame *frame)
+read_gap(void *world, void *client, const struct broker_gap *gap)
 {
-    struct broker_gap gap;
-    CHECK(broker_gap_decode(frame, &gap) == BROKER_OK, "a bad GAP");
+    struct mailsim *sim = world;
+    struct mailsim_conn *conn = client;
     CHECK(!sim->ample, "a GAP where nothing can overflow");
-    for (size_t i = 0; i < gap.ids.count; i++) {
-        find(sim, conn, broker_ids_get(gap.ids, i), "GAP")->gap_count +=
-            gap.count;
+    for (size_t i = 0; i < gap->ids.count; i++) {
+        find(sim, conn, broker_ids_get(gap->ids, i), "GAP")->gap_count +=
+            gap->count;
     }
 }
 
@@ -246,24 +223,23 @@ answered_message(struct mailsim *sim, struct mailsim_conn *conn, uint32_t id,
 }
 
 static void
-read_puback(struct mailsim *sim, struct mailsim_conn *conn,
-    const struct broker_frame *frame)
+read_puback(void *world, void *client, const struct broker_puback *puback)
 {
-    struct broker_puback puback;
-    CHECK(broker_puback_decode(frame, &puback) == BROKER_OK, "a bad PUBACK");
+    struct mailsim *sim = world;
+    struct mailsim_conn *conn = client;
     mailsim_tell(sim, conn, "PUBACK %u, %u of them, matched %u, refused %u",
-        puback.id, puback.count, puback.matched, puback.refused);
-    if ((puback.flags & BROKER_PUBACK_DUPLICATE) != 0) {
-        CHECK(puback.count == 1, "several are DUPLICATE");
-        answered(sim, conn, MAILSIM_RESAID, puback.id, "DUPLICATE");
+        puback->id, puback->count, puback->matched, puback->refused);
+    if ((puback->flags & BROKER_PUBACK_DUPLICATE) != 0) {
+        CHECK(puback->count == 1, "several are DUPLICATE");
+        answered(sim, conn, MAILSIM_RESAID, puback->id, "DUPLICATE");
         return;
     }
-    for (uint32_t i = 0; i < puback.count; i++) {
+    for (uint32_t i = 0; i < puback->count; i++) {
         struct mailsim_message *message = answered_message(
-            sim, conn, puback.id - puback.count + 1 + i, "PUBACK");
+            sim, conn, puback->id - puback->count + 1 + i, "PUBACK");
         message->fate = MAILSIM_ROUTED;
-        message->matched = puback.matched;
-        message->refused = puback.refused;
+        message->matched = puback->matched;
+        message->refused = puback->refused;
         mailsim_check_outcome(sim, message);
     }
 }
@@ -308,58 +284,54 @@ read_subscribe_error(
 }
 
 static void
-read_error(struct mailsim *sim, struct mailsim_conn *conn,
-    const struct broker_frame *frame)
+read_error(void *world, void *client, const struct broker_error *error)
 {
-    struct broker_error error;
-    CHECK(broker_error_decode(frame, &error) == BROKER_OK, "a bad ERROR");
+    struct mailsim *sim = world;
+    struct mailsim_conn *conn = client;
     mailsim_tell(
-        sim, conn, "ERROR %u, %s", error.id, broker_status_name(error.code));
-    switch (error.frame_type) {
+        sim, conn, "ERROR %u, %s", error->id, broker_status_name(error->code));
+    switch (error->frame_type) {
     case BROKER_FRAME_PUBLISH:
-        read_publish_error(sim, conn, &error);
+        read_publish_error(sim, conn, error);
         break;
     case BROKER_FRAME_SUBSCRIBE:
-        read_subscribe_error(sim, conn, error.id);
+        read_subscribe_error(sim, conn, error->id);
         break;
     case BROKER_FRAME_UNSUBSCRIBE:
-        answered(sim, conn, MAILSIM_BAD_UNSUBSCRIBE, error.id, "ERROR");
+        answered(sim, conn, MAILSIM_BAD_UNSUBSCRIBE, error->id, "ERROR");
         break;
     default:
-        CHECK(error.code == BROKER_E_HANDSHAKE_TIMEOUT &&
+        CHECK(error->code == BROKER_E_HANDSHAKE_TIMEOUT &&
                   conn->answered_count == 0,
             "an ERROR that nothing called for: %s",
-            broker_status_name(error.code));
+            broker_status_name(error->code));
         break;
     }
 }
 
 static void
-read_suback(struct mailsim *sim, struct mailsim_conn *conn,
-    const struct broker_frame *frame)
+read_suback(void *world, void *client, const struct broker_suback *suback)
 {
-    struct broker_suback suback;
-    CHECK(broker_suback_decode(frame, &suback) == BROKER_OK, "a bad SUBACK");
+    struct mailsim *sim = world;
+    struct mailsim_conn *conn = client;
     const struct mailsim_asked *asked = next_asked(sim, conn, "SUBACK");
     struct mailsim_subscription *s = &sim->subscriptions[asked->which];
-    CHECK(asked->kind == MAILSIM_SUBSCRIBE && s->id == suback.id,
+    CHECK(asked->kind == MAILSIM_SUBSCRIBE && s->id == suback->id,
         "connection %u: SUBACK %u comes too soon", mailsim_number(sim, conn),
-        suback.id);
+        suback->id);
     conn->answered_count++;
-    CHECK(suback.overflow == s->overflow, "SUBACK %u: policy", s->id);
+    CHECK(suback->overflow == s->overflow, "SUBACK %u: policy", s->id);
     s->made = sim->now;
-    s->retained_announced = suback.retained;
+    s->retained_announced = suback->retained;
     mailsim_tell(sim, conn, "SUBACK %u", s->id);
 }
 
 static void
-read_unsuback(struct mailsim *sim, struct mailsim_conn *conn,
-    const struct broker_frame *frame)
+read_unsuback(void *world, void *client, const struct broker_unsuback *unsuback)
 {
-    struct broker_unsuback unsuback;
-    CHECK(broker_unsuback_decode(frame, &unsuback) == BROKER_OK,
-        "a bad UNSUBACK");
-    struct mailsim_subscription *s = find(sim, conn, unsuback.id, "UNSUBACK");
+    struct mailsim *sim = world;
+    struct mailsim_conn *conn = client;
+    struct mailsim_subscription *s = find(sim, conn, unsuback->id, "UNSUBACK");
     CHECK(s->left != 0, "UNSUBACK %u, but nobody asked", s->id);
     if (!s->drains) {
         const struct mailsim_asked *asked = next_asked(sim, conn, "UNSUBACK");
@@ -367,15 +339,15 @@ read_unsuback(struct mailsim *sim, struct mailsim_conn *conn,
             (uint32_t)(s - sim->subscriptions), "UNSUBACK");
         (void)asked;
     }
-    CHECK(unsuback.delivered == s->received_count,
+    CHECK(unsuback->delivered == s->received_count,
         "UNSUBACK %u: %llu delivered, %llu received", s->id,
-        (unsigned long long)unsuback.delivered,
+        (unsigned long long)unsuback->delivered,
         (unsigned long long)s->received_count);
     CHECK(!s->drains || conn->loses ||
-              unsuback.matched == s->received_count + s->gap_count,
+              unsuback->matched == s->received_count + s->gap_count,
         "UNSUBACK %u: drained, but %llu of %llu", s->id,
         (unsigned long long)(s->received_count + s->gap_count),
-        (unsigned long long)unsuback.matched);
+        (unsigned long long)unsuback->matched);
     s->unmade = sim->now;
     s->ended = true;
     mailsim_tell(sim, conn, "UNSUBACK %u", s->id);
@@ -384,47 +356,45 @@ read_unsuback(struct mailsim *sim, struct mailsim_conn *conn,
 /* ---- the rest ------------------------------------------------------------ */
 
 static void
-read_welcome(struct mailsim *sim, struct mailsim_conn *conn,
-    const struct broker_frame *frame)
+read_welcome(void *world, void *client, const struct broker_welcome *welcome)
 {
+    struct mailsim *sim = world;
+    struct mailsim_conn *conn = client;
     struct mailsim_identity *identity = &sim->identities[conn->identity];
-    struct broker_welcome welcome;
-    CHECK(broker_welcome_decode(frame, &welcome) == BROKER_OK, "a bad WELCOME");
     answered(sim, conn, MAILSIM_HELLO, 0, "WELCOME");
-    mailsim_tell(sim, conn, "WELCOME, %u", welcome.last_publish);
+    mailsim_tell(sim, conn, "WELCOME, %u", welcome->last_publish);
     CHECK(!identity->known ||
-              memcmp(identity->id, welcome.session, sizeof identity->id) == 0,
+              memcmp(identity->id, welcome->session, sizeof identity->id) == 0,
         "WELCOME to another session");
-    CHECK(identity->known || welcome.last_publish == 0,
-        "a new session has published %u", welcome.last_publish);
+    CHECK(identity->known || welcome->last_publish == 0,
+        "a new session has published %u", welcome->last_publish);
     /* Only the last one may know of what it answered itself. */
     uint32_t before = conn->over != 0 || conn->closed != 0
                           ? conn->answered_before
                           : identity->answered;
-    CHECK(welcome.last_publish >= before,
+    CHECK(welcome->last_publish >= before,
         "WELCOME knows number %u as the last, but %u was answered",
-        welcome.last_publish, before);
-    CHECK(welcome.last_publish <= identity->next_number,
+        welcome->last_publish, before);
+    CHECK(welcome->last_publish <= identity->next_number,
         "WELCOME knows number %u, but %u was the last that was said",
-        welcome.last_publish, identity->next_number);
-    memcpy(identity->id, welcome.session, sizeof identity->id);
+        welcome->last_publish, identity->next_number);
+    memcpy(identity->id, welcome->session, sizeof identity->id);
     identity->known = true;
     if (conn->waits && conn->over == 0) {
         conn->waits = false;
-        mailsim_say_retries(sim, conn, welcome.last_publish);
+        mailsim_say_retries(sim, conn, welcome->last_publish);
     }
 }
 
 static void
-read_ping(struct mailsim *sim, struct mailsim_conn *conn,
-    const struct broker_frame *frame)
+read_ping(void *world, void *client, const struct broker_ping *ping)
 {
-    struct broker_ping ping;
-    CHECK(broker_ping_decode(frame, &ping) == BROKER_OK, "a bad PING");
-    if (ping.pong) {
-        answered(sim, conn, MAILSIM_PING, ping.id, "PONG");
+    struct mailsim *sim = world;
+    struct mailsim_conn *conn = client;
+    if (ping->pong) {
+        answered(sim, conn, MAILSIM_PING, ping->id, "PONG");
     } else {
-        mailsim_say_pong(sim, conn, ping.id);
+        mailsim_say_pong(sim, conn, ping->id);
     }
 }
 
@@ -457,14 +427,12 @@ was_superseded(const struct mailsim *sim, const struct mailsim_conn *conn)
 }
 
 static void
-read_goaway(struct mailsim *sim, struct mailsim_conn *conn,
-    const struct broker_frame *frame)
+read_goaway(void *world, void *client, const struct broker_goaway *goaway)
 {
-    struct broker_goaway goaway;
-    CHECK(broker_goaway_decode(frame, &goaway) == BROKER_OK, "a bad GOAWAY");
-    mailsim_tell(sim, conn, "GOAWAY, %s", broker_status_name(goaway.code));
-    conn->told = true;
-    switch ((enum broker_status)goaway.code) {
+    struct mailsim *sim = world;
+    struct mailsim_conn *conn = client;
+    mailsim_tell(sim, conn, "GOAWAY, %s", broker_status_name(goaway->code));
+    switch ((enum broker_status)goaway->code) {
     case BROKER_E_SESSION_TAKEN:
         CHECK(was_superseded(sim, conn), "SESSION_TAKEN, but by nobody");
         break;
@@ -473,52 +441,39 @@ read_goaway(struct mailsim *sim, struct mailsim_conn *conn,
         break;
     case BROKER_E_SHUTTING_DOWN:
         CHECK(sim->shutting_down, "SHUTTING_DOWN");
-        check_settled(sim, conn, goaway.id);
+        check_settled(sim, conn, goaway->id);
         break;
     case BROKER_E_HANDSHAKE_TIMEOUT:
     case BROKER_E_HEARTBEAT_TIMEOUT:
         break;
     default:
         mailsim_fail(sim, "connection %u is closed: %s",
-            mailsim_number(sim, conn), broker_status_name(goaway.code));
+            mailsim_number(sim, conn), broker_status_name(goaway->code));
     }
 }
 
 static void
-read_frame(struct mailsim *sim, struct mailsim_conn *conn,
-    const struct broker_frame *frame)
+read_frame(void *world, void *client, const struct broker_frame *frame)
 {
-    static void (*const readers[])(struct mailsim *, struct mailsim_conn *,
-        const struct broker_frame *) = {
-        [BROKER_FRAME_WELCOME] = read_welcome,
-        [BROKER_FRAME_ERROR] = read_error,
-        [BROKER_FRAME_PING] = read_ping,
-        [BROKER_FRAME_PONG] = read_ping,
-        [BROKER_FRAME_GOAWAY] = read_goaway,
-        [BROKER_FRAME_PUBLISH] = read_publish,
-        [BROKER_FRAME_PUBACK] = read_puback,
-        [BROKER_FRAME_SUBACK] = read_suback,
-        [BROKER_FRAME_UNSUBACK] = read_unsuback,
-        [BROKER_FRAME_CONTEXT] = read_context,
-        [BROKER_FRAME_GAP] = read_gap,
-    };
-    CHECK(!conn->told, "connection %u: frame 0x%04x after GOAWAY",
-        mailsim_number(sim, conn), frame->type);
+    struct mailsim *sim = world;
+    (void)client;
+    (void)frame;
     sim->now++;
-    if (frame->type == BROKER_FRAME_NOTICE) {
-        return;
-    }
-    CHECK(frame->type < sizeof readers / sizeof readers[0] &&
-              readers[frame->type] != NULL,
-        "a frame of type 0x%04x", frame->type);
-    readers[frame->type](sim, conn, frame);
 }
 
 void
 mailsim_read(struct mailsim *sim, struct mailsim_conn *conn)
 {
-    struct broker_frame frame;
-    while (fake_next(conn->peer, &frame)) {
-        read_frame(sim, conn, &frame);
-    }
+    static const struct reader_calls calls = {.frame = read_frame,
+        .welcome = read_welcome,
+        .error = read_error,
+        .ping = read_ping,
+        .goaway = read_goaway,
+        .puback = read_puback,
+        .suback = read_suback,
+        .unsuback = read_unsuback,
+        .gap = read_gap,
+        .context = read_context,
+        .publish = read_publish};
+    reader_read(&conn->reader, conn->peer, &calls, sim, conn);
 }
