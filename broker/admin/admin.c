@@ -104,6 +104,7 @@ stats(const struct cores *cores, const struct page *page)
         {"route_lookups", s.route_lookups},
         {"route_misses", s.route_misses},
         {"memory_bytes", s.memory_bytes},
+        {"other_memory_bytes", s.other_bytes},
         {"max_memory_bytes", s.max_memory_bytes},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

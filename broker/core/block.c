@@ -8,6 +8,8 @@
 
 /* Enough for a turn of the loop in which every block is in flight, little
  * enough to be no burden when it is quiet: 8 MiB. */
+/* Idle blocks of all threads are at most this part of what is allowed. */
+#define IDLE_PART    32u
 #define IDLE_MAX     32
 #define RESERVE_PART 8
 
@@ -18,6 +20,19 @@ block_pool_init(struct block_pool *pool, uint64_t bytes_allowed)
         .bytes_allowed = bytes_allowed,
         .bytes_tight = bytes_allowed - bytes_allowed / RESERVE_PART,
         .bytes_slow = bytes_allowed / 5 * 4};
+}
+
+void
+block_pool_share(struct block_pool *pool, _Atomic uint64_t *shared_bytes,
+    const _Atomic uint64_t *other_bytes, uint32_t threads)
+{
+    uint64_t each =
+        pool->bytes_allowed / IDLE_PART / (threads == 0 ? 1 : threads);
+    if (each / BLOCK_POOL_BYTES < pool->idle_max) {
+        pool->idle_max = (size_t)(each / BLOCK_POOL_BYTES);
+    }
+    pool->shared_bytes = shared_bytes;
+    pool->other_bytes = other_bytes;
 }
 
 void
@@ -45,6 +60,8 @@ take_idle(struct block_pool *pool)
 static bool
 charge(struct block_pool *pool, size_t bytes, uint64_t allowed)
 {
+    uint64_t others = block_pool_others(pool);
+    allowed = allowed > others ? allowed - others : 0;
     if (pool->shared_bytes != NULL) {
         uint64_t before = atomic_fetch_add_explicit(
             pool->shared_bytes, bytes, memory_order_relaxed);

@@ -44,6 +44,7 @@ struct block_pool {
     uint64_t bytes_slow;    /* above, publishers are slowed */
     /* Of all pools that share the allowance; NULL: it is this pool's alone. */
     _Atomic uint64_t *shared_bytes;
+    const _Atomic uint64_t *other_bytes; /* not of blocks; or NULL */
     struct block *returned; /* loans that nobody here needs any more */
 };
 
@@ -59,6 +60,10 @@ struct block {
 };
 
 void block_pool_init(struct block_pool *pool, uint64_t bytes_allowed);
+/* Share the allowance with the pools of so many threads (0 or 1: with none), and
+ * with memory that is counted elsewhere. Either pointer may be NULL. */
+void block_pool_share(struct block_pool *pool, _Atomic uint64_t *shared_bytes,
+    const _Atomic uint64_t *other_bytes, uint32_t threads);
 /* Free the recycled blocks. All others must have been released. */
 void block_pool_fini(struct block_pool *pool);
 
@@ -81,13 +86,29 @@ void block_lend(struct block *loan, struct block *block, uint32_t lender);
 /* The loan has come back to the thread that lent. */
 void block_end_loan(struct block *loan);
 
-/* Bytes in use by all who share the allowance. */
+/* Blocks of all who share the allowance, in bytes. */
 static inline uint64_t
-block_pool_bytes(const struct block_pool *pool)
+block_pool_blocks(const struct block_pool *pool)
 {
     return pool->shared_bytes == NULL
                ? pool->bytes_in_use
                : atomic_load_explicit(pool->shared_bytes, memory_order_relaxed);
+}
+
+/* What else is used of the allowance. */
+static inline uint64_t
+block_pool_others(const struct block_pool *pool)
+{
+    return pool->other_bytes == NULL
+               ? 0
+               : atomic_load_explicit(pool->other_bytes, memory_order_relaxed);
+}
+
+/* Both together. */
+static inline uint64_t
+block_pool_bytes(const struct block_pool *pool)
+{
+    return block_pool_blocks(pool) + block_pool_others(pool);
 }
 
 /* Is only the reserve left? */

@@ -34,12 +34,13 @@ init_parts(struct core *core)
     const struct core_options *options = &core->options;
     uint64_t seed = core->seed;
     block_pool_init(&core->pool, options->max_memory_bytes);
+    block_pool_share(&core->pool, options->shared_bytes, options->other_bytes,
+        options->workers);
     intake_shared_init(&core->intake, &core->pool);
     core->contexts.seed = seed ^ 1;
     identities_init(&core->identities, options->max_sessions,
         options->session_memory_ms, seed ^ 2);
     if (options->workers > 1) {
-        core->pool.shared_bytes = options->shared_bytes;
         core->exchange = exchange_new(options->worker, options->workers,
             options->max_memory_bytes, seed ^ 6);
         if (core->exchange == NULL) {
@@ -215,6 +216,7 @@ core_set_options(struct core *core, const struct core_options *options)
     core->options.worker = before.worker;
     core->options.workers = before.workers;
     core->options.shared_bytes = before.shared_bytes;
+    core->options.other_bytes = before.other_bytes;
     core->options.boot = before.boot;
     core->identities.gone_max = options->max_sessions;
     core->identities.memory_ms = options->session_memory_ms;
@@ -253,7 +255,8 @@ core_get_stats(const struct core *core, struct core_stats *out)
     out->retained_bytes = core->retained.bytes;
     out->route_lookups = core->routes.lookups;
     out->route_misses = core->routes.misses;
-    out->memory_bytes = block_pool_bytes(&core->pool);
+    out->memory_bytes = block_pool_blocks(&core->pool);
+    out->other_bytes = block_pool_others(&core->pool);
     out->max_memory_bytes = core->options.max_memory_bytes;
     out->uptime_ms = core->now_ms - core->started_ms;
     memcpy(out->boot, core->boot, sizeof out->boot);

@@ -55,7 +55,9 @@ struct core_options {
     /* Of a broker with several workers; all zero for one that has one. Each
      * has a core of its own, with the same options but for `worker`. */
     uint32_t worker, workers;
-    _Atomic uint64_t *shared_bytes; /* memory in use by all of them */
+    _Atomic uint64_t *shared_bytes; /* blocks in use by all of them */
+    /* What else the process has allocated; counts as used. Or NULL. */
+    const _Atomic uint64_t *other_bytes;
     const uint8_t *boot; /* boot id in common, BROKER_SESSION_BYTES; or NULL */
 };
 
@@ -214,7 +216,7 @@ struct core_stats {
     uint64_t denied_publishes, denied_subscribes, revoked_subscriptions;
     uint64_t held_for_work, held_for_rate, held_for_memory, held_for_full;
     uint64_t route_lookups, route_misses;
-    uint64_t memory_bytes, max_memory_bytes;
+    uint64_t memory_bytes, other_bytes, max_memory_bytes;
     uint64_t uptime_ms;
     uint8_t boot[BROKER_SESSION_BYTES];
     const char *name;

@@ -80,10 +80,12 @@ check_rights(const struct session *session, struct broker_bytes filter,
     }
 }
 
+/* Half of the memory is for messages, whatever subscriptions take. */
 static enum broker_status
 check_subscribe(
     const struct session *session, const struct broker_subscribe *subscribe)
 {
+    const struct block_pool *pool = &session->core->pool;
     if (subscribe->id == 0) {
         return BROKER_E_BAD_REQUEST;
     }
@@ -92,6 +94,9 @@ check_subscribe(
     }
     if (session->subscription_count >= session_max_subscriptions(session)) {
         return BROKER_E_TOO_MANY_SUBSCRIPTIONS;
+    }
+    if (block_pool_others(pool) > pool->bytes_allowed / 2) {
+        return BROKER_E_MEMORY;
     }
     if (!policy_is_available(session->core, subscribe->overflow)) {
         return BROKER_E_UNSUPPORTED_POLICY;

@@ -439,6 +439,7 @@ make_workers(struct server *server)
         options.worker = i;
         options.workers = count;
         options.shared_bytes = &server->shared_bytes;
+        options.other_bytes = &server->heap.other_bytes;
         options.boot = boot;
         struct core_hooks hooks = {.output_ready = conn_output_ready,
             .log = log_hook,

@@ -5,6 +5,7 @@
 #define BROKER_NET_SERVER_INTERNAL_H
 
 #include "gate.h"
+#include "heap.h"
 #include "listener.h"
 #include "server.h"
 #include "worker.h"
@@ -27,7 +28,8 @@ struct server {
     uint64_t conn_id;
     bool stopping;
     char *addresses;
-    _Atomic uint64_t shared_bytes; /* memory in use by all cores */
+    _Atomic uint64_t shared_bytes; /* blocks in use by all cores */
+    struct heap heap;              /* and what else is allocated */
     _Atomic uint64_t conn_count;   /* accepted and not yet ended */
     _Atomic uint64_t unadmitted;   /* of these: not let in yet */
     struct {

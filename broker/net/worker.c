@@ -92,6 +92,8 @@ end_turn(struct worker *worker)
     if (starves) {
         due_ms = earlier(due_ms, now_ms + STARVED_RETRY_MS);
     }
+    due_ms = earlier(due_ms, heap_look(&worker->server->heap, now_ms,
+                                 atomic_load(&worker->server->shared_bytes)));
     if (worker->drops) {
         worker->drops = false;
         worker_drop_conns(worker);
