@@ -66,6 +66,14 @@ sum_up(const struct cores *cores)
         sum.delivered_bytes += s.delivered_bytes;
         sum.dropped_messages += s.dropped_messages;
         sum.protocol_errors += s.protocol_errors;
+        sum.denied_connections += s.denied_connections;
+        sum.denied_publishes += s.denied_publishes;
+        sum.denied_subscribes += s.denied_subscribes;
+        sum.revoked_subscriptions += s.revoked_subscriptions;
+        sum.held_for_work += s.held_for_work;
+        sum.held_for_rate += s.held_for_rate;
+        sum.held_for_memory += s.held_for_memory;
+        sum.held_for_full += s.held_for_full;
         sum.route_lookups += s.route_lookups;
         sum.route_misses += s.route_misses;
     }
@@ -101,6 +109,14 @@ stats(const struct cores *cores, const struct page *page)
         {"delivered_bytes", s.delivered_bytes},
         {"dropped_messages", s.dropped_messages},
         {"protocol_errors", s.protocol_errors},
+        {"denied_connections", s.denied_connections},
+        {"denied_publishes", s.denied_publishes},
+        {"denied_subscribes", s.denied_subscribes},
+        {"revoked_subscriptions", s.revoked_subscriptions},
+        {"held_for_work", s.held_for_work},
+        {"held_for_rate", s.held_for_rate},
+        {"held_for_memory", s.held_for_memory},
+        {"held_for_full", s.held_for_full},
         {"route_lookups", s.route_lookups},
         {"route_misses", s.route_misses},
         {"memory_bytes", s.memory_bytes},
@@ -123,6 +139,7 @@ connection(const struct session *session)
     json_t *row = json_object();
     json_object_set_new(row, "id", number(s.id));
     json_object_set_new(row, "name", json_string(s.name));
+    json_object_set_new(row, "user", json_string(s.user));
     json_object_set_new(row, "peer", json_string(s.peer));
     json_object_set_new(row, "state", json_string(s.state));
     json_object_set_new(row, "subscriptions", number(s.subscriptions));

@@ -247,9 +247,23 @@ session_received_all(struct session *session)
     intake_rest(&session->intake, &session->core->intake);
 }
 
+/* While it is found out who the peer is, it is read from all the same, up to a
+ * bound: only so is it noticed that it has gone. */
+static bool
+is_only_awaiting_admission(const struct session *session)
+{
+    const struct intake *intake = &session->intake;
+    return session->hold.reasons == HOLD_ADMISSION &&
+           (intake->block == NULL ||
+               intake_len(intake) < BROKER_BODY_BYTES_MIN);
+}
+
 bool
 session_wants_input(const struct session *session)
 {
+    if (is_only_awaiting_admission(session)) {
+        return true;
+    }
     const struct session_remote *remote = session->remote;
     if (is_suspended(session) ||
         (remote != NULL &&

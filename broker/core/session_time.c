@@ -89,6 +89,9 @@ next_deadline_of_state(const struct session *session)
     const struct core_options *options = &session->core->options;
     switch (session->state) {
     case SESSION_HANDSHAKE:
+        if (session_is_suspended(session)) {
+            return DEADLINE_NEVER; /* HELLO came; it is us who take long */
+        }
         return session->opened_ms + options->handshake_timeout_ms;
     case SESSION_OPEN:
         if (session->input_ended) {

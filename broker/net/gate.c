@@ -100,7 +100,7 @@ identity_of(const struct gate_pass *pass, const char *user)
 {
     struct access_identity identity = {
         .is_unix = pass->is_unix, .uid = pass->uid, .gid = pass->gid};
-    strncpy(identity.user, user, sizeof identity.user - 1);
+    memcpy(identity.user, user, strnlen(user, sizeof identity.user - 1));
     return identity;
 }
 
@@ -210,14 +210,32 @@ check_credentials(struct conn *conn, struct access *access,
     }
 }
 
+/* The files may have changed since: who is gone meanwhile does not come in, and
+ * the others do with the rights that they have now. */
+static void
+finish_by(struct conn *conn, const struct access *access,
+    const struct verification *verification)
+{
+    const struct gate_pass by_name = {.is_unix = false};
+    struct access_identity identity = identity_of(&by_name, verification->user);
+    bool is_gone = access != NULL && access != verification->access &&
+                   !access_knows(access, &identity);
+    enum access_verdict verdict = verification->verdict;
+    if (verdict == ACCESS_GRANTED && is_gone) {
+        verdict = ACCESS_REFUSED;
+    }
+    finish(conn, access, verification->user, verdict);
+}
+
 void
 gate_on_verdict(struct verification *verification)
 {
     struct conn *conn = verification->conn;
     if (conn != NULL) {
+        struct access *access = current_access(gate_of(conn));
         conn_pass(conn)->verification = NULL;
-        finish(conn, verification->access, verification->user,
-            verification->verdict);
+        finish_by(conn, access, verification);
+        access_unref(access);
     }
     verification_free(verification);
 }
@@ -278,6 +296,7 @@ gate_forget(struct conn *conn)
     struct gate_pass *pass = conn_pass(conn);
     if (pass->verification != NULL) {
         pass->verification->conn = NULL;
+        atomic_store(&pass->verification->forgotten, true);
         pass->verification = NULL;
     }
     if (!pass->is_admitted) {

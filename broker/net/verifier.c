@@ -66,9 +66,13 @@ verifier_main(void *arg)
     struct verifier *verifier = arg;
     struct verification *verification;
     while ((verification = take(verifier)) != NULL) {
-        verification->verdict = access_verify(verification->access,
-            verification->user, verification->method, verification->secret,
-            verification->secret_bytes);
+        /* Nobody waits for what peers asked who are gone. */
+        verification->verdict =
+            atomic_load(&verification->forgotten)
+                ? ACCESS_REFUSED
+                : access_verify(verification->access, verification->user,
+                      verification->method, verification->secret,
+                      verification->secret_bytes);
         mailbox_put_verification(&verification->worker->mailbox, verification);
     }
     return NULL;

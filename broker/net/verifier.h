@@ -10,6 +10,7 @@
 
 #include "access.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -22,7 +23,8 @@ struct worker;
 struct verification {
     struct verification *next;
     struct worker *worker;
-    struct conn *conn; /* NULL: it is gone */
+    struct conn *conn;      /* NULL: it is gone */
+    _Atomic bool forgotten; /* the same, for the verifier */
     struct access *access;
     enum access_method method;
     enum access_verdict verdict;

@@ -26,10 +26,10 @@ from dataclasses import dataclass
 
 import wire_tls
 from wire_codec import (
-    CRITICAL, DRAIN, KEY_VALUE, LEAVING, MAX_BODY, NAME, NO_RETAINED,
-    REPLY_TO, RETAIN, RETAINED, Context, Error, Goaway, Hello, Ping, Pong,
-    ProtocolError, Puback, Publish, Suback, Subscribe, Unsuback, Unsubscribe,
-    Welcome, decode, need)
+    AUTH_DATA, AUTH_METHOD, CRITICAL, DRAIN, KEY_VALUE, LEAVING, MAX_BODY,
+    NAME, NO_RETAINED, REPLY_TO, RETAIN, RETAINED, USER, Context, Error,
+    Goaway, Hello, Ping, Pong, ProtocolError, Puback, Publish, Suback,
+    Subscribe, Unsuback, Unsubscribe, Welcome, decode, need)
 
 DEFAULT_PORT = 4655
 DEFAULT_TLS_PORT = 4656
@@ -67,6 +67,15 @@ class Message:
 
 def to_bytes(text):
     return text.encode() if isinstance(text, str) else bytes(text)
+
+
+def credential_fields(credentials):
+    """The fields of HELLO that say who the client is (5.10); none for
+    None."""
+    if credentials is None:
+        return []
+    return [(tag | CRITICAL, to_bytes(value)) for tag, value in zip(
+        (USER, AUTH_METHOD, AUTH_DATA), credentials)]
 
 
 def parse_tcp(address):
@@ -115,8 +124,9 @@ class Connection:
     """
 
     def __init__(self, address, name="broker_wire.py", timeout=10.0,
-                 hello=None, sock=None, **options):
-        """Connects and says HELLO; options are members of Hello."""
+                 hello=None, sock=None, credentials=None, **options):
+        """Connects and says HELLO; options are members of Hello, and
+        credentials are (user, method, secret), see 5.10."""
         self.timeout = timeout
         self.sock = sock or open_socket(address, timeout)
         self.sock.setblocking(False)
@@ -133,6 +143,7 @@ class Connection:
         self.heard = time.monotonic()
         if hello is None:
             hello = Hello(id=1, fields=[(NAME, to_bytes(name))], **options)
+            hello.fields += credential_fields(credentials)
         self.limit = hello.max_body_bytes
         self.welcome = self._call(hello)
         self.limit = self.welcome.max_body_bytes

@@ -334,10 +334,10 @@ class BrokerTest(unittest.TestCase):
     options = {}
     listen = None
     check_books_at_end = True
+    logs = ""
 
     def setUp(self):
         self.brokers, self.peers = [], []
-        self.logs = ""
         self.addCleanup(self._release)
         self.broker = self.start_broker(listen=self.listen, **self.options)
 
