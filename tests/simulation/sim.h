@@ -9,8 +9,12 @@
  *
  * The model is exact for plain subscriptions: each has the list of messages
  * that it matches, and what comes out of the core, messages and gaps together,
- * has to be that list, in order. Which member of a queue group gets a message
- * is the core's choice; there it is checked that one member does.
+ * has to be that list, in order. Where a subscription conflates it is not
+ * worked out when the queue is full: gaps may stand before what is missing, but
+ * never behind it nor before what came earlier of the same topic; what they
+ * count is what is missing in the end; and of each topic the newest comes or is
+ * said to be lost. Which member of a queue group gets a message is the core's
+ * choice; there it is checked that one member does.
  *
  * Input and output of a client move in pieces of any size, whenever its turn
  * comes, so links delay and are overtaken by each other. A link may also stall,
@@ -83,6 +87,7 @@ struct sim_answer {
 struct sim_match {
     uint32_t message;
     bool retained;
+    bool came; /* to a subscription that conflates */
 };
 
 struct sim_subscription {
@@ -94,6 +99,12 @@ struct sim_subscription {
     uint32_t next; /* of matched: received or reported missing so far */
     uint64_t received, missing;
     uint64_t bytes; /* of frames received or reported missing */
+    /* If it conflates it is open which messages are missing until later ones
+     * come. */
+    uint64_t conflated; /* of missing: reported to be so */
+    uint64_t passed;    /* of missing: turned out by what came after them */
+    uint32_t last_of[SIM_TOPICS];    /* 1 + its index in matched */
+    uint64_t missing_at[SIM_TOPICS]; /* when that came */
     uint32_t retained_count;
     bool processed;    /* the core has seen SUBSCRIBE */
     bool matching;     /* and it is in the index */
@@ -288,6 +299,6 @@ void sim_check_acknowledged(struct sim *sim);
 /* Check all frames that have come since the last time. */
 void sim_read(struct sim *sim, struct sim_client *client);
 /* Everything was read: nothing may be owed any more. */
-void sim_check_complete(struct sim *sim, const struct sim_client *client);
+void sim_check_complete(struct sim *sim, struct sim_client *client);
 
 #endif

@@ -60,7 +60,7 @@ add_match(
         subscription->matched_capacity = capacity;
     }
     subscription->matched[subscription->matched_count++] =
-        (struct sim_match){message, retained};
+        (struct sim_match){.message = message, .retained = retained};
 }
 
 static void

@@ -59,30 +59,96 @@ identify(struct sim *sim, const struct broker_frame *frame)
 }
 
 static bool
-is_next(
-    const struct sim_subscription *s, struct sim *sim, uint32_t message, bool r)
+conflates(const struct sim_subscription *s)
 {
-    if (s->next >= s->matched_count || s->matched[s->next].retained != r) {
-        return false;
+    return s->overflow == BROKER_OVERFLOW_CONFLATE;
+}
+
+/* Frames without a payload look alike. */
+static bool
+is_unmistakable(const struct sim_message *message)
+{
+    return message->payload_bytes >= 4;
+}
+
+static bool
+is_match(const struct sim *sim, const struct sim_match *match, uint32_t number,
+    bool retained)
+{
+    const struct sim_message *a = &sim->messages[match->message];
+    const struct sim_message *b = &sim->messages[number];
+    return match->retained == retained && a->bytes == b->bytes &&
+           memcmp(a->frame, b->frame, a->bytes) == 0;
+}
+
+/* Where in what the subscription may get now is the message? At matched_count
+ * if nowhere. */
+static uint32_t
+place_of(const struct sim *sim, const struct sim_subscription *s,
+    uint32_t number, bool retained)
+{
+    uint32_t end = conflates(s) || s->next == s->matched_count
+                       ? s->matched_count
+                       : s->next + 1;
+    for (uint32_t at = s->next; at < end; at++) {
+        if (is_match(sim, &s->matched[at], number, retained)) {
+            return at;
+        }
     }
-    /* Frames without a payload look alike. */
-    const struct sim_message *next =
-        &sim->messages[s->matched[s->next].message];
-    return next->bytes == sim->messages[message].bytes &&
-           memcmp(next->frame, sim->messages[message].frame, next->bytes) == 0;
+    return s->matched_count;
+}
+
+/* What is missing of the topic between the one before and this one, was
+ * reported between them. */
+static void
+check_place(const struct sim *sim, struct sim_subscription *s, uint32_t at)
+{
+    uint32_t topic = sim->messages[s->matched[at].message].topic;
+    uint64_t missing = 0;
+    for (uint32_t i = s->last_of[topic]; i < at; i++) {
+        const struct sim_match *match = &s->matched[i];
+        bool same = sim->messages[match->message].topic == topic;
+        missing += same && !match->came ? 1 : 0;
+    }
+    if (missing > s->missing - s->missing_at[topic]) {
+        sim_fail(sim, "subscription %u: a gap before %u came too early", s->id,
+            s->matched[at].message);
+    }
+    s->last_of[topic] = at + 1;
+    s->missing_at[topic] = s->missing;
+}
+
+/* What stands before this place and has not come is missing. */
+static void
+pass_to(const struct sim *sim, struct sim_subscription *s, uint32_t at)
+{
+    s->passed += at - s->next;
+    if (s->passed > s->missing) {
+        sim_fail(sim, "subscription %u: %llu are missing, not %llu", s->id,
+            (unsigned long long)s->passed, (unsigned long long)s->missing);
+    }
+    s->next = at;
 }
 
 static void
 read_for_plain(struct sim *sim, const struct sim_client *client,
     struct sim_subscription *s, uint32_t message)
 {
-    if (!is_next(s, sim, message, client->reader.context_retained)) {
+    uint32_t at = place_of(sim, s, message, client->reader.context_retained);
+    if (at == s->matched_count) {
         sim_fail(sim,
             "message %u came, but for subscription %u it is %u's "
             "turn (%u of %u)",
             message, s->id,
             s->next < s->matched_count ? s->matched[s->next].message : 0,
             s->next, s->matched_count);
+    }
+    if (conflates(s)) {
+        pass_to(sim, s, at);
+        s->matched[at].came = true;
+        if (is_unmistakable(&sim->messages[message])) {
+            check_place(sim, s, at);
+        }
     }
     s->next++;
 }
@@ -93,7 +159,7 @@ read_for_group(
 {
     struct sim_message *message = &sim->messages[number];
     uint64_t bit = (uint64_t)1 << (s->filter * SIM_GROUPS + s->group);
-    if ((message->group_receipts & bit) != 0 && message->payload_bytes >= 4) {
+    if ((message->group_receipts & bit) != 0 && is_unmistakable(message)) {
         sim_fail(sim, "message %u came to two members of a group", number);
     }
     message->group_receipts |= bit;
@@ -109,7 +175,7 @@ check_order(struct sim *sim, struct sim_client *client, uint32_t number)
 {
     const struct sim_message *message = &sim->messages[number];
     uint32_t *last = &client->last_seen[message->publisher][message->topic];
-    if (message->payload_bytes < 4) {
+    if (!is_unmistakable(message)) {
         return;
     }
     if (*last >= message->order) {
@@ -125,8 +191,8 @@ check_not_named(struct sim *sim, const struct sim_client *client,
 {
     if (s->processed && !s->ended && s->group == SIM_GROUPS &&
         !(s->unsubscribed && !s->drain) && !client->lost && !sim->failed &&
-        sim->messages[number].payload_bytes >= 4 &&
-        is_next(s, sim, number, false)) {
+        is_unmistakable(&sim->messages[number]) &&
+        place_of(sim, s, number, false) < s->matched_count) {
         sim_fail(sim, "message %u came without subscription %u", number, s->id);
     }
 }
@@ -163,6 +229,22 @@ read_publish(void *world, void *reader, const struct broker_frame *frame,
     }
 }
 
+/* The subscription is told that messages are missing. May that be? */
+static void
+check_gap(const struct sim *sim, const struct sim_client *client,
+    const struct sim_subscription *s, const struct broker_gap *gap)
+{
+    if (s->overflow == BROKER_OVERFLOW_BLOCK && !client->late &&
+        gap->reason == BROKER_GAP_OVERFLOW &&
+        sim->net.options.max_output_bytes >= SIM_BLOCK_BYTES_MIN) {
+        sim_fail(sim, "subscription %u blocks, and misses %llu", s->id,
+            (unsigned long long)gap->count);
+    }
+    if (gap->reason == BROKER_GAP_CONFLATED && !conflates(s)) {
+        sim_fail(sim, "subscription %u does not conflate", s->id);
+    }
+}
+
 static void
 read_gap(void *world, void *reader, const struct broker_gap *gap)
 {
@@ -171,24 +253,50 @@ read_gap(void *world, void *reader, const struct broker_gap *gap)
     program_saw(sim->program,
         gap->reason == BROKER_GAP_MEMORY      ? "gaps for want of memory"
         : gap->reason == BROKER_GAP_TOO_LARGE ? "gaps of what is too large"
+        : gap->reason == BROKER_GAP_CONFLATED ? "gaps of what is outdated"
                                               : "gaps");
     for (size_t i = 0; i < gap->ids.count; i++) {
         struct sim_subscription *s =
             find(sim, client, broker_ids_get(gap->ids, i), "GAP");
-        if (s->overflow == BROKER_OVERFLOW_BLOCK && !client->late &&
-            gap->reason == BROKER_GAP_OVERFLOW &&
-            sim->net.options.max_output_bytes >= SIM_BLOCK_BYTES_MIN) {
-            sim_fail(sim, "subscription %u blocks, and misses %llu", s->id,
-                (unsigned long long)gap->count);
-        }
+        check_gap(sim, client, s, gap);
         s->missing += gap->count;
         s->bytes += gap->bytes;
-        if (s->group == SIM_GROUPS) {
-            if (gap->count > s->matched_count - s->next) {
-                sim_fail(sim, "a GAP of more than was matched");
-            }
-            s->next += (uint32_t)gap->count;
+        if (gap->reason == BROKER_GAP_CONFLATED) {
+            s->conflated += gap->count;
         }
+        if (s->group != SIM_GROUPS) {
+            continue;
+        }
+        uint64_t open = conflates(s) ? s->missing - s->passed : gap->count;
+        if (open > s->matched_count - s->next) {
+            sim_fail(sim, "a GAP of more than was matched");
+        }
+        s->next += conflates(s) ? 0 : (uint32_t)gap->count;
+    }
+}
+
+/* Nothing more comes to it: the newest of each topic came, or was reported
+ * lost. */
+static void
+check_newest(const struct sim *sim, struct sim_subscription *s)
+{
+    bool seen[SIM_TOPICS] = {false};
+    uint64_t lost = 0;
+    pass_to(sim, s, s->matched_count);
+    for (uint32_t i = s->matched_count; i-- > 0;) {
+        const struct sim_message *message =
+            &sim->messages[s->matched[i].message];
+        bool newest = !seen[message->topic];
+        seen[message->topic] = true;
+        lost += newest && !s->matched[i].came && is_unmistakable(message);
+    }
+    if (s->passed != s->missing) {
+        sim_fail(sim, "subscription %u: %llu are not missing", s->id,
+            (unsigned long long)(s->missing - s->passed));
+    }
+    if (lost > s->missing - s->conflated) {
+        sim_fail(sim, "subscription %u: the newest of %llu topics is missing",
+            s->id, (unsigned long long)lost);
     }
 }
 
@@ -316,6 +424,9 @@ read_unsuback(void *world, void *reader, const struct broker_unsuback *unsuback)
             (unsigned long long)unsuback->matched);
     }
     sim_excuse(sim, s);
+    if (s->group == SIM_GROUPS && s->drain && !client->lost && conflates(s)) {
+        check_newest(sim, s);
+    }
     s->ended = true;
 }
 
@@ -398,7 +509,7 @@ sim_read(struct sim *sim, struct sim_client *client)
 }
 
 void
-sim_check_complete(struct sim *sim, const struct sim_client *client)
+sim_check_complete(struct sim *sim, struct sim_client *client)
 {
     if (client->lost) {
         return;
@@ -414,12 +525,15 @@ sim_check_complete(struct sim *sim, const struct sim_client *client)
         sim_fail(sim, "an ERROR is missing");
     }
     for (uint32_t i = 0; i < client->subscription_count; i++) {
-        const struct sim_subscription *s = &client->subscriptions[i];
+        struct sim_subscription *s = &client->subscriptions[i];
         if (s->processed && !s->acknowledged) {
             sim_fail(sim, "no SUBACK for %u", s->id);
         }
         if (s->unsubscribed && !s->ended) {
             sim_fail(sim, "no UNSUBACK for %u", s->id);
+        }
+        if (s->group == SIM_GROUPS && !s->ended && conflates(s)) {
+            check_newest(sim, s);
         }
         if (s->group == SIM_GROUPS && !s->ended &&
             s->next != s->matched_count) {

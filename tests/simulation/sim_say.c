@@ -71,7 +71,8 @@ sim_say_subscribe(struct sim *sim, struct sim_client *client)
 {
     static const enum broker_overflow policies[] = {BROKER_OVERFLOW_DEFAULT,
         BROKER_OVERFLOW_DROP_OLDEST, BROKER_OVERFLOW_DROP_NEWEST,
-        BROKER_OVERFLOW_DISCONNECT, BROKER_OVERFLOW_BLOCK};
+        BROKER_OVERFLOW_CONFLATE, BROKER_OVERFLOW_DISCONNECT,
+        BROKER_OVERFLOW_BLOCK};
     struct random *random = &sim->random;
     uint32_t id = random_between(random, 1, 9);
     uint32_t filter = random_below(random, SIM_FILTERS);
@@ -82,8 +83,8 @@ sim_say_subscribe(struct sim *sim, struct sim_client *client)
     }
     uint32_t which = client->subscription_count++;
     struct sim_subscription *s = &client->subscriptions[which];
-    uint32_t policy = random_below(random, random_chance(random, 30) ? 4 : 3);
-    policy = sim->blocks && random_chance(random, 60) ? 4 : policy;
+    uint32_t policy = random_below(random, random_chance(random, 30) ? 5 : 4);
+    policy = sim->blocks && random_chance(random, 60) ? 5 : policy;
     *s = (struct sim_subscription){.id = id,
         .filter = filter,
         .group = random_chance(random, 30) ? random_below(random, SIM_GROUPS)
