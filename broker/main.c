@@ -4,6 +4,7 @@
 #include "access.h"
 #include "config.h"
 #include "log.h"
+#include "process.h"
 #include "server.h"
 #include "tls.h"
 
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define EXIT_USAGE 64
@@ -126,19 +128,56 @@ load_tls(const struct config *config, struct tls **tls, FILE *errors)
 struct command_line {
     int argc;
     char *const *argv;
+    const char *log_file; /* of the configuration at start, or NULL */
 };
 
-/* What the configuration's files have; references. */
+/* What the configuration's files have; references. And who to become. */
 struct loaded {
     struct access *access;
     struct tls *tls;
+    struct process_account account;
 };
+
+/* Is there something in memory, or soon, that others must not see? */
+static bool
+hides_memory(const struct config *config)
+{
+    bool has_secrets = config->password_file != NULL ||
+                       config->access_file != NULL ||
+                       config->tls_key_file != NULL;
+    return has_secrets && !config->core_dumps;
+}
+
+/* Before the first secret is read. False as above. */
+static bool
+prepare_process(const struct config *config, enum config_action action,
+    struct process_account *account, FILE *errors)
+{
+    if (action != CONFIG_RUN && action != CONFIG_CHECK) {
+        return true;
+    }
+    if (!process_find_account(config->user, config->group, account, errors)) {
+        return false;
+    }
+    if (action == CONFIG_RUN && !process_may_become(account, errors)) {
+        return false;
+    }
+    if (hides_memory(config) && !process_hide_memory()) {
+        fprintf(
+            errors, "core_dumps = no: cannot be had: %s\n", strerror(errno));
+        return false;
+    }
+    return true;
+}
 
 static bool
 load_files(const struct config *config, enum config_action action,
     struct loaded *files, FILE *errors)
 {
     *files = (struct loaded){.access = NULL};
+    if (!prepare_process(config, action, &files->account, errors)) {
+        return false;
+    }
     if ((action == CONFIG_RUN || action == CONFIG_CHECK) &&
         !load_tls(config, &files->tls, errors)) {
         return false;
@@ -190,6 +229,86 @@ reload(void *arg, struct server_options *fresh)
     return ok;
 }
 
+/* On SIGUSR1. */
+static void
+reopen_log(void *arg)
+{
+    const struct command_line *line = arg;
+    char quoted[1024];
+    if (line->log_file == NULL) {
+        log_event(LOG_LEVEL_WARNING, "log-not-reopened",
+            "reason=\"there is no log_file\"");
+    } else if (log_open_file(line->log_file)) {
+        log_event(LOG_LEVEL_INFO, "log-reopened", "pid=%ld", (long)getpid());
+    } else {
+        log_event(LOG_LEVEL_ERROR, "log-not-reopened",
+            "reason=\"%s\" file=%s hint=\"lines go where they went\"",
+            strerror(errno),
+            log_quote(
+                quoted, sizeof quoted, line->log_file, strlen(line->log_file)));
+    }
+}
+
+static bool
+open_log(const struct config *config)
+{
+    log_open((enum log_level)config->log_level);
+    log_set_lines_per_second(config->log_lines_per_second);
+    if (config->log_file != NULL && !log_open_file(config->log_file)) {
+        char quoted[1024];
+        log_event(LOG_LEVEL_ERROR, "log-not-opened", "reason=\"%s\" file=%s",
+            strerror(errno),
+            log_quote(quoted, sizeof quoted, config->log_file,
+                strlen(config->log_file)));
+        return false;
+    }
+    return true;
+}
+
+/* The log and the sockets go to the account, then we become it. NULL or what
+ * did not work, with errno. */
+static const char *
+become(const struct config *config, const struct process_account *account)
+{
+    for (size_t i = 0; i < config->listen_count; i++) {
+        const struct broker_address *address = &config->listen[i];
+        if (address->kind == BROKER_ADDRESS_UNIX &&
+            !process_give_socket(account, address->path)) {
+            return "socket";
+        }
+    }
+    if (!log_give_file(account->uid, account->gid)) {
+        return "log_file";
+    }
+    if (!process_become(account)) {
+        return "user";
+    }
+    /* The kernel has begun anew with who may look in. */
+    bool ok =
+        hides_memory(config) ? process_hide_memory() : process_show_memory();
+    return ok ? NULL : "core_dumps";
+}
+
+/* Everything is open: no more rights than it takes to serve. */
+static bool
+drop_rights(const struct config *config, const struct process_account *account)
+{
+    if (geteuid() != 0) {
+        return true;
+    }
+    if (account->name == NULL) {
+        log_event(LOG_LEVEL_WARNING, "runs-as-root",
+            "hint=\"set user, or let systemd start it without rights\"");
+        return true;
+    }
+    const char *failed = become(config, account);
+    if (failed != NULL) {
+        log_event(LOG_LEVEL_ERROR, "rights-not-dropped",
+            "failed=%s reason=\"%s\"", failed, strerror(errno));
+    }
+    return failed == NULL;
+}
+
 static void
 say_ready(void *arg, const struct server *server)
 {
@@ -208,18 +327,26 @@ static int
 run(struct config *config, const struct loaded *files,
     struct command_line *line)
 {
-    log_open((enum log_level)config->log_level);
-    log_set_lines_per_second(config->log_lines_per_second);
+    line->log_file = config->log_file;
+    if (!open_log(config)) {
+        access_unref(files->access);
+        tls_unref(files->tls);
+        return EXIT_FAILURE;
+    }
     struct server_options options = server_options(config);
     options.access = files->access;
     options.tls = files->tls;
     options.reload = reload;
+    options.reopen_log = reopen_log;
     options.arg = line;
     struct server *server = server_new(&options);
     if (server == NULL) {
         return EXIT_FAILURE;
     }
-    int status = server_run(server, say_ready, config);
+    int status = EXIT_FAILURE;
+    if (drop_rights(config, &files->account)) {
+        status = server_run(server, say_ready, config);
+    }
     server_free(server);
     log_finish();
     return status;
@@ -254,10 +381,11 @@ hold_standard_streams(void)
 int
 main(int argc, char **argv)
 {
-    struct command_line line = {argc, argv};
+    struct command_line line = {argc, argv, NULL};
     struct config config;
     struct loaded files;
     enum config_action action = CONFIG_RUN;
+    (void)umask(umask(077) | 027); /* the log may be read by its group */
     hold_standard_streams();
     raise_file_limit();
     int status = EXIT_USAGE;

@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
  * One key, one value: the word "auto", a number in its range, one of the words
- * of a choice, one more address of a list, or a path. Knows nothing of lines or
- * flags; the caller says where the value stands.
+ * of a choice, one more address of a list, a path, or a name. Knows nothing of
+ * lines or flags; the caller says where the value stands.
  */
 #include "assign.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+/* What names of accounts are made of. */
+#define WORD_BYTES                                                             \
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+#define WORD_BYTES_MAX 32
 
 static void
 set_origin(struct config *config, enum config_key key,
@@ -152,24 +157,46 @@ assign_address(struct config *config, const struct config_row *row,
     append_address(config, &address, origin, report);
 }
 
+/* Why this is no path; NULL: it is one. */
+static const char *
+judge_path(struct config_text value)
+{
+    if (value.data[0] != '/') {
+        return "not an absolute path; allowed: /absolute/path or " CONFIG_NONE;
+    }
+    if (has_control_bytes(value)) {
+        return "control characters in a path";
+    }
+    return value.len >= CONFIG_VALUE_BYTES_MAX ? "the path is too long" : NULL;
+}
+
+/* The same for a name of an account or group; whether it exists is not asked
+ * here. */
+static const char *
+judge_word(struct config_text value)
+{
+    bool is_name = value.len > 0 && value.len <= WORD_BYTES_MAX;
+
+    for (size_t i = 0; is_name && i < value.len; i++) {
+        is_name =
+            strchr(WORD_BYTES, value.data[i]) != NULL && value.data[i] != '\0';
+    }
+    return is_name ? NULL : "not the name of an account or group";
+}
+
 static void
-assign_path(struct config *config, const struct config_row *row,
+assign_text(struct config *config, const struct config_row *row,
     struct config_text value, const struct config_origin *origin,
     struct config_report *report)
 {
     char shown[CONFIG_TEXT_BYTES];
     const char *why = NULL;
-    char *path = NULL;
+    char *text = NULL;
 
-    if (!config_text_equals(value, CONFIG_NO_PATH)) {
-        if (value.data[0] != '/') {
-            why = "not an absolute path; allowed: /absolute/path "
-                  "or " CONFIG_NO_PATH;
-        } else if (has_control_bytes(value)) {
-            why = "control characters in a path";
-        } else if (value.len >= CONFIG_VALUE_BYTES_MAX) {
-            why = "the path is too long";
-        } else if ((path = strdup(value.data)) == NULL) {
+    if (!config_text_equals(value, CONFIG_NONE)) {
+        why = row->kind == CONFIG_KIND_PATH ? judge_path(value)
+                                            : judge_word(value);
+        if (why == NULL && (text = strdup(value.data)) == NULL) {
             why = "out of memory";
         }
     }
@@ -178,7 +205,7 @@ assign_path(struct config *config, const struct config_row *row,
             report, "%s = %s: %s", row->name, config_show(value, shown), why);
         return;
     }
-    config_set_path(config, config_row_key(row), path);
+    config_set_text(config, config_row_key(row), text);
     set_origin(config, config_row_key(row), origin, false);
 }
 
@@ -217,7 +244,8 @@ config_assign(struct config *config, const struct config_row *row,
         assign_address(config, row, value, origin, report);
         break;
     case CONFIG_KIND_PATH:
-        assign_path(config, row, value, origin, report);
+    case CONFIG_KIND_WORD:
+        assign_text(config, row, value, origin, report);
         break;
     }
 }

@@ -24,7 +24,7 @@ config_init(struct config *config)
         const struct config_row *row = &config_rows[i];
         if (row->may_be_auto) {
             config->origins[i].automatic = true;
-        } else if (row->kind != CONFIG_KIND_PATH) {
+        } else if (!config_row_is_text(row)) {
             config_set(config, config_row_key(row), row->initial);
         }
     }
@@ -37,8 +37,8 @@ config_fini(struct config *config)
     config->listen = NULL;
     config->listen_count = 0;
     for (size_t i = 0; i < CONFIG_KEY_COUNT; i++) {
-        if (config_rows[i].kind == CONFIG_KIND_PATH) {
-            config_set_path(config, config_row_key(&config_rows[i]), NULL);
+        if (config_row_is_text(&config_rows[i])) {
+            config_set_text(config, config_row_key(&config_rows[i]), NULL);
         }
     }
     free(config->file);

@@ -53,6 +53,7 @@ enum config_key {
 #define CONFIG_CHOICE(name, type, words, initial, help)      CONFIG_KEY_##name,
 #define CONFIG_ADDRESSES(name, help)                         CONFIG_KEY_##name,
 #define CONFIG_PATH(name, help)                              CONFIG_KEY_##name,
+#define CONFIG_WORD(name, help)                              CONFIG_KEY_##name,
 #include "keys.def"
     CONFIG_KEY_COUNT
 };
@@ -66,9 +67,9 @@ struct config_origin {
 
 /* One field for each key, of the type and with the name that keys.def gives:
  * uint32_t max_connections and so on. A list is a pair: `listen`, an array
- * that config_fini() frees, and `listen_count`. A path is a text that
- * config_fini() frees, or NULL. After config_load() every "auto" is replaced by
- * what it stands for. */
+ * that config_fini() frees, and `listen_count`. A path or word is a
+ * text that config_fini() frees, or NULL. After config_load() every "auto" is
+ * replaced by what it stands for. */
 struct config {
 #define CONFIG_NUMBER(name, type, unit, min, max, initial, help) type name;
 #define CONFIG_AUTO_NUMBER(name, type, unit, min, max, help)     type name;
@@ -77,6 +78,7 @@ struct config {
     struct broker_address *name;                                               \
     size_t name##_count;
 #define CONFIG_PATH(name, help) char *name;
+#define CONFIG_WORD(name, help) char *name;
 #include "keys.def"
     struct config_origin origins[CONFIG_KEY_COUNT];
     char *file; /* that was read, or NULL; config_fini() frees it */

@@ -80,6 +80,8 @@ print_help(FILE *out)
     print_help_key(out, &config_rows[CONFIG_KEY_##name]);
 #define CONFIG_PATH(name, help)                                                \
     print_help_key(out, &config_rows[CONFIG_KEY_##name]);
+#define CONFIG_WORD(name, help)                                                \
+    print_help_key(out, &config_rows[CONFIG_KEY_##name]);
 #include "keys.def"
 }
 
@@ -116,6 +118,8 @@ print_sample(FILE *out)
 #define CONFIG_ADDRESSES(name, help)                                           \
     print_sample_key(out, &config_rows[CONFIG_KEY_##name]);
 #define CONFIG_PATH(name, help)                                                \
+    print_sample_key(out, &config_rows[CONFIG_KEY_##name]);
+#define CONFIG_WORD(name, help)                                                \
     print_sample_key(out, &config_rows[CONFIG_KEY_##name]);
 #include "keys.def"
 }
@@ -172,16 +176,16 @@ print_effective_listen(FILE *out, const struct config *config)
 }
 
 static void
-print_effective_path(
+print_effective_text(
     FILE *out, const struct config *config, const struct config_row *row)
 {
-    const char *path = config_get_path(config, config_row_key(row));
+    const char *text = config_get_text(config, config_row_key(row));
 
     fprintf(out, "%s = ", row->name);
-    if (path == NULL) {
-        path = CONFIG_NO_PATH;
+    if (text == NULL) {
+        text = CONFIG_NONE;
     }
-    config_quote((struct config_text){path, strlen(path)}, out);
+    config_quote((struct config_text){text, strlen(text)}, out);
     print_origin(out, &config->origins[row - config_rows]);
 }
 
@@ -194,8 +198,8 @@ print_effective(FILE *out, const struct config *config)
     for (size_t i = 0; i < CONFIG_KEY_COUNT; i++) {
         if (config_rows[i].kind == CONFIG_KIND_ADDRESSES) {
             print_effective_listen(out, config);
-        } else if (config_rows[i].kind == CONFIG_KIND_PATH) {
-            print_effective_path(out, config, &config_rows[i]);
+        } else if (config_row_is_text(&config_rows[i])) {
+            print_effective_text(out, config, &config_rows[i]);
         } else {
             print_effective_key(out, config, &config_rows[i]);
         }

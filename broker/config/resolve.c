@@ -179,8 +179,8 @@ static void
 check_both_set(const struct config *config, enum config_key key,
     enum config_key other, struct config_report *report)
 {
-    if (config_get_path(config, key) != NULL &&
-        config_get_path(config, other) == NULL) {
+    if (config_get_text(config, key) != NULL &&
+        config_get_text(config, other) == NULL) {
         config_report(at(report, config, key, key), "%s: this needs %s",
             config_rows[key].name, config_rows[other].name);
     }
@@ -325,6 +325,7 @@ config_resolve(
 
     check_listen(config, &report);
     check_tls(config, &report);
+    check_both_set(config, CONFIG_KEY_group, CONFIG_KEY_user, &report);
     check_not_above(
         config, CONFIG_KEY_heartbeat_min_ms, CONFIG_KEY_heartbeat_ms, &report);
     check_not_above(

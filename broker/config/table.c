@@ -50,6 +50,9 @@ const struct config_row config_rows[CONFIG_KEY_COUNT] = {
 #define CONFIG_PATH(key, text)                                                 \
     [CONFIG_KEY_##key] = {                                                     \
         .name = #key, .help = (text), .kind = CONFIG_KIND_PATH, FIELD(key)},
+#define CONFIG_WORD(key, text)                                                 \
+    [CONFIG_KEY_##key] = {                                                     \
+        .name = #key, .help = (text), .kind = CONFIG_KIND_WORD, FIELD(key)},
 #include "keys.def"
 };
 
@@ -181,26 +184,32 @@ config_set(struct config *config, enum config_key key, uint64_t value)
     }
 }
 
+bool
+config_row_is_text(const struct config_row *row)
+{
+    return row->kind == CONFIG_KIND_PATH || row->kind == CONFIG_KIND_WORD;
+}
+
 const char *
-config_get_path(const struct config *config, enum config_key key)
+config_get_text(const struct config *config, enum config_key key)
 {
     const struct config_row *row = &config_rows[key];
-    const char *path;
+    const char *text;
 
-    assert(row->kind == CONFIG_KIND_PATH);
-    memcpy(&path, (const char *)config + row->offset, sizeof(path));
-    return path;
+    assert(config_row_is_text(row));
+    memcpy(&text, (const char *)config + row->offset, sizeof(text));
+    return text;
 }
 
 void
-config_set_path(struct config *config, enum config_key key, char *path)
+config_set_text(struct config *config, enum config_key key, char *text)
 {
     const struct config_row *row = &config_rows[key];
     char *field = (char *)config + row->offset;
     char *old;
 
-    assert(row->kind == CONFIG_KIND_PATH);
+    assert(config_row_is_text(row));
     memcpy(&old, field, sizeof(old));
     free(old);
-    memcpy(field, &path, sizeof(path));
+    memcpy(field, &text, sizeof(text));
 }

@@ -12,7 +12,8 @@ enum config_kind {
     CONFIG_KIND_NUMBER,
     CONFIG_KIND_CHOICE,
     CONFIG_KIND_ADDRESSES,
-    CONFIG_KIND_PATH
+    CONFIG_KIND_PATH,
+    CONFIG_KIND_WORD
 };
 
 enum config_unit {
@@ -53,9 +54,12 @@ enum config_key config_row_key(const struct config_row *row);
 uint64_t config_get(const struct config *config, enum config_key key);
 void config_set(struct config *config, enum config_key key, uint64_t value);
 
-/* Read and write the field of a path. A new one replaces the old one, which is
- * freed, and belongs to the struct then; NULL stands for no file. */
-const char *config_get_path(const struct config *config, enum config_key key);
-void config_set_path(struct config *config, enum config_key key, char *path);
+/* Is the field a text: a path or a word? */
+bool config_row_is_text(const struct config_row *row);
+
+/* Read and write such a field. A new text replaces the old one, which is freed,
+ * and belongs to the struct then; NULL stands for "none". */
+const char *config_get_text(const struct config *config, enum config_key key);
+void config_set_text(struct config *config, enum config_key key, char *text);
 
 #endif

@@ -217,7 +217,10 @@ config_range_format(const struct config_row *row, char dst[CONFIG_TEXT_BYTES])
             "unix:///absolute/path, tcp://host:port, tls://host:port or auto");
         break;
     case CONFIG_KIND_PATH:
-        snprintf(dst, CONFIG_TEXT_BYTES, "/absolute/path or " CONFIG_NO_PATH);
+        snprintf(dst, CONFIG_TEXT_BYTES, "/absolute/path or " CONFIG_NONE);
+        break;
+    case CONFIG_KIND_WORD:
+        snprintf(dst, CONFIG_TEXT_BYTES, "a name or " CONFIG_NONE);
         break;
     }
     return dst;
@@ -232,8 +235,8 @@ config_default_format(const struct config_row *row, char dst[CONFIG_TEXT_BYTES])
         snprintf(dst, CONFIG_TEXT_BYTES, "auto");
     } else if (row->kind == CONFIG_KIND_NUMBER) {
         config_number_format(row->unit, row->initial, dst);
-    } else if (row->kind == CONFIG_KIND_PATH) {
-        snprintf(dst, CONFIG_TEXT_BYTES, CONFIG_NO_PATH);
+    } else if (config_row_is_text(row)) {
+        snprintf(dst, CONFIG_TEXT_BYTES, CONFIG_NONE);
     } else {
         word = config_word_at(row->words, row->initial);
         snprintf(dst, CONFIG_TEXT_BYTES, "%.*s", (int)word.len, word.data);

@@ -8,8 +8,8 @@
 
 #include "table.h"
 
-/* The default of a path: there is no such file. */
-#define CONFIG_NO_PATH "none"
+/* The default of a path or word: there is none. */
+#define CONFIG_NONE "none"
 
 /* Room for any text that the format functions below write, with NUL. */
 #define CONFIG_TEXT_BYTES 96

@@ -69,6 +69,17 @@ open_session(struct session *session, const struct admission *admission)
 
 /* ---- with authentication ------------------------------------------------- */
 
+/* The receive block lives on, under other connections' bytes, and a secret has
+ * no business in it any more. Nobody else refers to these bytes: they are in
+ * the intake of this session, in a frame that has no message. */
+static void
+wipe(struct broker_bytes secret)
+{
+    if (secret.len > 0) {
+        explicit_bzero((uint8_t *)(uintptr_t)secret.data, secret.len);
+    }
+}
+
 static void
 authenticate(struct session *session, const struct broker_hello *hello)
 {
@@ -81,6 +92,7 @@ authenticate(struct session *session, const struct broker_hello *hello)
         hello->tlvs, BROKER_TAG_AUTH_DATA, &credentials.secret);
     hold_begin(session, HOLD_ADMISSION);
     core->hooks.authenticate(session->owner, &credentials);
+    wipe(credentials.secret);
 }
 
 void

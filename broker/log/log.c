@@ -74,6 +74,22 @@ log_open(enum log_level level)
     errno = saved_errno;
 }
 
+bool
+log_open_file(const char *path)
+{
+    if (!output_open_file(path)) {
+        return false;
+    }
+    journal = false;
+    return true;
+}
+
+bool
+log_give_file(uid_t uid, gid_t gid)
+{
+    return output_give(uid, gid);
+}
+
 void
 log_set_lines_per_second(unsigned lines)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Structured log lines on standard error, one write(2) each:
+ * Structured log lines on standard error or in a file, one write(2) each:
  *
  *   2026-01-31T12:00:00.123Z info conn-open conn=17 peer=unix
  *
@@ -17,13 +17,14 @@
  * ASCII.
  *
  * Threads: all functions but log_open() may be called from any thread at any
- * time. None of them changes errno.
+ * time. None of them changes errno, unless it says so.
  */
 #ifndef BROKER_LOG_H
 #define BROKER_LOG_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 /* The longest line in bytes, newline included; less than PIPE_BUF, so that
  * lines of several processes on one pipe do not mix. A longer line is cut
@@ -43,6 +44,16 @@ enum log_level {
  * form with the time, the level is info, and a pipe that is full makes the
  * caller wait. */
 void log_open(enum log_level level);
+
+/* Append lines to this file from now on, and after a call for the same or
+ * another path to that; it is made if it does not exist. The first call after
+ * log_open() and before other threads run, later ones at any time. False, with
+ * the reason in errno: lines go where they went. */
+bool log_open_file(const char *path);
+
+/* Give that file, if there is one, to an account, which will not be able to
+ * open it otherwise. False, with the reason in errno. */
+bool log_give_file(uid_t uid, gid_t gid);
 
 /* Change and read the lowest level that is written. */
 void log_set_level(enum log_level level);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Standard error; see output.h. Up to output_open(), bytes are written as they
+ * Standard error or a file; see output.h. Up to output_open(), bytes are written as they
  * come. */
 #include "output.h"
 
@@ -49,6 +49,42 @@ output_open(void)
             output_kind = OUTPUT_SHARED;
         }
     }
+}
+
+bool
+output_open_file(const char *path)
+{
+    /* O_NONBLOCK, because it may be a named pipe. */
+    int fd = open(path,
+        O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
+        0640);
+    bool ok = fd >= 0;
+
+    if (ok && output_fd == STDERR_FILENO) {
+        output_kind = OUTPUT_PLAIN;
+        output_fd = fd;
+        torn = false;
+    } else if (ok) {
+        /* The number stays, so whoever has just read it writes to a log. */
+        ok = dup3(fd, output_fd, O_CLOEXEC) >= 0;
+        int why = errno;
+        close(fd);
+        errno = why;
+        torn = torn && !ok;
+    }
+    return ok;
+}
+
+bool
+output_give(uid_t uid, gid_t gid)
+{
+    struct stat st;
+
+    if (output_fd == STDERR_FILENO || fstat(output_fd, &st) != 0 ||
+        !S_ISREG(st.st_mode)) {
+        return true;
+    }
+    return fchown(output_fd, uid, gid) == 0;
 }
 
 static ssize_t

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Standard error as something that never makes anybody wait. This owns how
- * bytes get there; it knows nothing of what they say.
+ * Standard error, or a file, as something that never makes anybody wait. This
+ * owns how bytes get there; it knows nothing of what they say.
  *
  * A pipe that nobody reads, a stopped terminal and a busy journal take no bytes
  * for as long as they like, and a broker must not stand still for its log. But
@@ -18,10 +18,21 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 /* Find out what standard error is. May be called again, while no other thread
  * writes. Changes errno. */
 void output_open(void);
+
+/* Write to the end of this file from now on; it is made if it does not exist,
+ * readable for its group. Calls after the first replace the file while other
+ * threads write: a line goes to the old one or to the new one. False, with
+ * errno: everything is as before. */
+bool output_open_file(const char *path);
+
+/* Give the file to an account, unless it is none (standard error, a device).
+ * False, with errno: it could not be given. */
+bool output_give(uid_t uid, gid_t gid);
 
 /* Write a line, or nothing. False: it was not written, or not to its end; what
  * is written next then begins on a line of its own. `len` is at least 1, and

@@ -17,15 +17,16 @@ struct tls;
 
 struct server_options {
     struct core_options core;
-    /* Users and rules: a reference, which server_new takes over; NULL: nobody is
-     * asked who he is. */
+    /* Users and rules: a reference, which server_new takes over; NULL: nobody
+     * is asked who he is. */
     struct access *access;
     /* For tls:// addresses: a reference likewise; NULL: there are none. */
     struct tls *tls;
     bool clear_secrets; /* see gate.h */
     /* On SIGHUP: read everything anew into `fresh`, of which `core`, `access`,
-     * `tls` (unless NULL), `clear_secrets`, and the limits and times below are used. False after
-     * logging why not: then nothing changes. NULL: nothing can be reloaded. */
+     * `tls` (unless NULL), `clear_secrets`, and the limits and times below are
+     * used. False after logging why not: then nothing changes. NULL: nothing
+     * can be reloaded. */
     bool (*reload)(void *arg, struct server_options *fresh);
     void (*reopen_log)(void *arg); /* on SIGUSR1; or NULL */
     void *arg;

@@ -22,6 +22,7 @@ static struct asked {
     struct fake_peer *peer;
     uint32_t count;
     char user[16], method[16], secret[16];
+    const uint8_t *secret_at;
 } asked;
 
 static void
@@ -40,6 +41,7 @@ authenticate(void *owner, const struct core_credentials *credentials)
     copy_text(asked.user, credentials->user);
     copy_text(asked.method, credentials->method);
     copy_text(asked.secret, credentials->secret);
+    asked.secret_at = credentials->secret.data;
 }
 
 static void
@@ -139,6 +141,7 @@ Test(admission, nothing_happens_before_the_answer)
     cr_assert_str_eq(asked.user, "ann");
     cr_assert_str_eq(asked.method, "pw");
     cr_assert_str_eq(asked.secret, "s");
+    cr_assert_eq(*asked.secret_at, 0, "the secret was not wiped");
     struct account *account = account_new("ann");
     admit(peer, account_ref(account), rights_new_unlimited());
     struct broker_frame frame = expect_frame(peer, BROKER_FRAME_WELCOME);

@@ -605,6 +605,7 @@ Test(config, print_effective_reads_back)
     cr_expect_eq(first.config.name, second.config.name, #name);
 #define CONFIG_CHOICE(name, type, words, initial, help)                        \
     cr_expect_eq(first.config.name, second.config.name, #name);
+#define CONFIG_WORD(name, help) CONFIG_PATH(name, help)
 #define CONFIG_PATH(name, help)                                                \
     cr_expect_str_eq(first.config.name == NULL ? "" : first.config.name,       \
         second.config.name == NULL ? "" : second.config.name);

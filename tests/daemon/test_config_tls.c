@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The keys of TLS: paths, and what needs what.
+ * The keys of TLS: paths, and what needs what. Names of accounts, too.
  */
 #include <criterion/criterion.h>
 
@@ -46,6 +46,13 @@ static const struct {
         "brokerd.conf:1: tls_client_ca_file: clients are not asked for "
         "certificates; set"
         " tls_client_certificates = required, or optional\n"},
+    {"user = brokerd\ngroup = _b-r.0$\n",
+        "brokerd.conf:2: group = \"_b-r.0$\": not the name of an account or"
+        " group\n"},
+    {"user = \"\"\n", "brokerd.conf:1: user = \"\": not the name of an account"
+                      " or group\n"},
+    {"user = none\ngroup = none\n", ""},
+    {"group = nogroup\n", "brokerd.conf:1: group: this needs user\n"},
 };
 
 /* The keys are read and resolved, and the messages are as expected. */
