@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Standard error or a file; see output.h. Up to output_open(), bytes are written as they
- * come. */
+ * Standard error or a file; see output.h. Up to output_open(), bytes are
+ * written as they come. */
 #include "output.h"
 
 #include <errno.h>
