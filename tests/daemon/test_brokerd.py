@@ -180,7 +180,7 @@ class Running(Folder):
         process.terminate()
         self.assertEqual(process.wait(DEADLINE_S), 0)
         log = os.read(read_end, 65536).decode()
-        self.assertTrue(log.startswith("<6>info "), log)
+        self.assertIn("<6>info ready ", log)
 
 
 if __name__ == "__main__":
