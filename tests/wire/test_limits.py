@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Limits that are stated are kept, and reaching one harms nobody.
 
-PROTOCOL.md sections 3.2, 4.2 and 7 (401, 402).
+PROTOCOL.md sections 3.2, 4.2 and 7 (401, 402, 404).
 """
 import resource
+import time
 import unittest
 
 import broker_wire
@@ -61,6 +62,79 @@ class Connections(BrokerTest):
         for peer in peers:
             peer.ping()
         self.assertLess(self.broker.descriptors(), 100)
+
+
+class UserConnections(BrokerTest):
+    """Who comes by TCP is one user here, by a UNIX socket another one."""
+    options = {"max_user_connections": 2}
+
+    def test_one_too_many_of_one_user(self):
+        peers = [self.connect() for _ in range(2)]
+        extra = self.raw()
+        extra.send(codec.Hello(id=1), codec.Publish(id=1, topic=b"t"))
+        self.assert_closed_with(extra, "TOO_MANY_CONNECTIONS",
+                                codec.Hello(id=1))
+        self.connect(self.broker.unix).close()
+        for peer in peers:
+            peer.ping()
+        peers[0].close()
+        wait_until(lambda: try_to_connect(self), what="a free place").ping()
+
+    def test_over_and_over(self):
+        """Each way to leave gives the place back."""
+        for n in range(30):
+            peer = wait_until(lambda: try_to_connect(self),
+                              what="a free place")
+            [peer.close, peer.abort, peer.shutdown_write][n % 3]()
+
+
+class Unauthenticated(BrokerTest):
+    options = {"max_unauthenticated": 3}
+
+    def test_one_too_many_that_say_nothing(self):
+        first = self.connect()
+        silent = [self.raw() for _ in range(3)]
+        first.ping()
+        extra = self.raw()
+        self.assertEqual(extra.rest()[-1].name, "TOO_MANY_CONNECTIONS")
+        for peer in silent:
+            peer.hello()
+        for _ in range(5):
+            self.connect().ping()
+
+    def test_those_who_leave_make_room(self):
+        for n in range(20):
+            wait_until(lambda: try_to_connect(self), what="room").close()
+            peer = self.raw()
+            if n % 2:
+                peer.send(b"GET / HTTP/1.1\r\n\r\n")
+            peer.abort()
+
+
+class OutputAge(BrokerTest):
+    options = {"max_output_age_ms": 500}
+
+    def test_a_subscriber_that_reads_nothing(self):
+        slow, publisher = self.raw(self.broker.unix), self.connect()
+        slow.hello()
+        slow.send(codec.Subscribe(id=1, filter=b"t"))
+        self.assertEqual(slow.next_frame().NAME, "SUBACK")
+        begin = time.monotonic()
+        for _ in range(100):
+            publisher.publish("t", bytes(50000))
+        wait_until(lambda: publisher.publish("t", b"x").matched == 0,
+                   what="the end of a queue that is too old")
+        self.assertGreater(time.monotonic() - begin, 0.4)
+        self.assertIn("SLOW_CONSUMER", self.broker.log())
+
+    def test_a_subscriber_that_reads_is_not_closed(self):
+        reader, publisher = self.connect(), self.connect()
+        reader.subscribe("t")
+        begin, n = time.monotonic(), 0
+        while time.monotonic() < begin + 1.5:
+            publisher.publish("t", str(n))
+            self.assertEqual(reader.next_event().payload, b"%d" % n)
+            n += 1
 
 
 class Subscriptions(BrokerTest):
