@@ -60,8 +60,8 @@ struct block {
 };
 
 void block_pool_init(struct block_pool *pool, uint64_t bytes_allowed);
-/* Share the allowance with the pools of so many threads (0 or 1: with none), and
- * with memory that is counted elsewhere. Either pointer may be NULL. */
+/* Share the allowance with the pools of so many threads (0 or 1: with none),
+ * and with memory that is counted elsewhere. Either pointer may be NULL. */
 void block_pool_share(struct block_pool *pool, _Atomic uint64_t *shared_bytes,
     const _Atomic uint64_t *other_bytes, uint32_t threads);
 /* Free the recycled blocks. All others must have been released. */
