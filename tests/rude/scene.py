@@ -32,7 +32,7 @@ PATIENT = {"heartbeat_ms": 5000, "write_timeout_ms": 10000}
 KEPT_ACCOUNT_MAX = 2 * MIB
 # To see how it is without an attack, where that is only shown.
 QUIET_SECONDS = 0.1
-WARNINGS = {"protocol-error", "conn-closing", "slow-consumer"}
+WARNINGS = {"runs-as-root", "protocol-error", "conn-closing", "slow-consumer"}
 INFORMATION = {"ready", "conn-open", "conn-close", "stopping", "stopped"}
 LOG_LINE = re.compile(r"^\S+ (debug|info|warning|error) ([a-z-]+)( |$)")
 
