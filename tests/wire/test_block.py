@@ -22,10 +22,11 @@ class Flood(threading.Thread):
     """Publishes without acknowledgement as fast as it is read from.  Until
     it is over nobody else may send on the connection."""
 
-    def __init__(self, connection, topic=b"t", count=COUNT, start=0):
+    def __init__(self, connection, topic=b"t", count=COUNT, start=0,
+                 hello=b""):
         super().__init__(daemon=True)
         self.sock = connection.sock
-        self.data = b"".join(
+        self.data = hello + b"".join(
             codec.Publish(topic=topic, payload=payload).encode()
             for payload in numbered(count, SIZE, start))
         self.start()
@@ -165,8 +166,9 @@ class Silence(Blocking):
     def test_the_held_get_pings(self):
         """Over many heartbeats, and are not taken for dead."""
         peer = self.raw()
-        peer.hello(heartbeat_ms=100)
-        flood = Flood(peer)
+        # Making the flood takes longer than the heartbeats.
+        flood = Flood(peer, hello=codec.Hello(heartbeat_ms=100).encode())
+        self.assertEqual(peer.next_frame().NAME, "WELCOME")
         begin, pings = time.monotonic(), 0
         while pings < 5:
             frame = peer.next_frame()
