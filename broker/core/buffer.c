@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define CAPACITY_MIN  128
-#define CAPACITY_KEPT 512 /* an empty buffer larger than this is given back */
+#define CAPACITY_KEPT 128 /* an empty buffer larger than this is given back */
 
 void
 buffer_fini(struct buffer *buffer)
