@@ -7,8 +7,6 @@
 
 #include <stdio.h>
 
-#define NOTICE_PAUSE_S 1u
-
 /* Of a publisher's bytes this much is processed at a time while memory is
  * short; less, the shorter it is, down to the second. */
 #define SLOW_BYTES_MAX (256u * 1024u)
@@ -33,9 +31,9 @@ drop_reason(struct session *session, enum hold_reason reason)
     }
     hold->reasons &= (uint8_t)~reason;
     if (reason == HOLD_WORK) {
-        TAILQ_REMOVE(&session->core->working, session, hold.working);
+        TAILQ_REMOVE(&session->core->working, session, hold.link);
     } else if (reason == HOLD_FULL) {
-        TAILQ_REMOVE(&session->core->waiting, session, hold.waiting);
+        TAILQ_REMOVE(&session->core->waiting, session, hold.link);
     }
 }
 
@@ -56,9 +54,9 @@ static void notice(struct session *session, enum hold_notice which,
 void
 hold_for_work(struct session *session)
 {
-    if ((session->hold.reasons & HOLD_WORK) == 0) {
+    if ((session->hold.reasons & (HOLD_WORK | HOLD_FULL)) == 0) {
         hold_begin(session, HOLD_WORK);
-        TAILQ_INSERT_TAIL(&session->core->working, session, hold.working);
+        TAILQ_INSERT_TAIL(&session->core->working, session, hold.link);
         session->core->totals.held_for_work++;
     }
 }
@@ -207,8 +205,9 @@ wait_for_full(struct session *publisher, uint64_t full_id)
     /* Should it never hear of room, because the other side had no memory to
      * say so, it tries with one more message now and then. */
     publisher->hold.look_ms = core->now_ms + 2 * core->options.block_timeout_ms;
+    drop_reason(publisher, HOLD_WORK); /* it waits for longer than a turn */
     hold_begin(publisher, HOLD_FULL);
-    TAILQ_INSERT_TAIL(&core->waiting, publisher, hold.waiting);
+    TAILQ_INSERT_TAIL(&core->waiting, publisher, hold.link);
     core->totals.held_for_full++;
     session_schedule(publisher);
     notice(publisher, HOLD_NOTICE_FULL, 0, NULL);
@@ -247,7 +246,7 @@ hold_publisher_abroad(struct core *core, uint32_t worker, uint64_t publisher_id,
     letter->full.publisher_id = publisher_id;
     letter->full.full_id = full->id;
     become_full(full);
-    full->hold.others |= UINT64_C(1) << worker;
+    full->remote->held_workers |= UINT64_C(1) << worker;
 }
 
 void
@@ -265,10 +264,10 @@ hold_on_room(struct core *core, uint64_t full_id)
 {
     struct session *session = TAILQ_FIRST(&core->waiting);
     while (session != NULL) {
-        struct session *next = TAILQ_NEXT(session, hold.waiting);
+        struct session *next = TAILQ_NEXT(session, hold.link);
         if (session->hold.full_id == full_id) {
-            hold_for_work(session);
             drop_reason(session, HOLD_FULL);
+            hold_for_work(session);
         }
         session = next;
     }
@@ -279,11 +278,13 @@ static void
 have_room(struct session *full)
 {
     struct core *core = full->core;
+    struct session_remote *remote = full->remote;
     full->hold.is_full = false;
     hold_on_room(core, full->id);
-    for (uint32_t worker = 0;
-         full->hold.others != 0 && worker < EXCHANGE_WORKERS_MAX; worker++) {
-        if ((full->hold.others >> worker & 1) == 0) {
+    for (uint32_t worker = 0; remote != NULL && remote->held_workers != 0 &&
+                              worker < EXCHANGE_WORKERS_MAX;
+         worker++) {
+        if ((remote->held_workers >> worker & 1) == 0) {
             continue;
         }
         struct letter *letter =
@@ -293,7 +294,7 @@ have_room(struct session *full)
             return;
         }
         letter->full.full_id = full->id;
-        full->hold.others &= ~(UINT64_C(1) << worker);
+        remote->held_workers &= ~(UINT64_C(1) << worker);
     }
 }
 
@@ -371,9 +372,9 @@ notice(struct session *session, enum hold_notice which, uint64_t limit,
         [HOLD_NOTICE_RATE] = BROKER_E_RATE_HIGH,
         [HOLD_NOTICE_FULL] = BROKER_E_BLOCKED,
     };
-    uint32_t now_s = (uint32_t)(session->core->now_ms / 1000) + 1;
-    uint32_t *noticed_s = &session->hold.noticed_s[which];
-    if (*noticed_s == 0 || now_s - *noticed_s >= NOTICE_PAUSE_S) {
+    uint16_t now_s = (uint16_t)(session->core->now_ms / 1000 + 1);
+    uint16_t *noticed_s = &session->hold.noticed_s[which];
+    if (*noticed_s != now_s) {
         *noticed_s = now_s;
         session_notice(session, codes[which], limit, text);
     }

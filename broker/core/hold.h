@@ -34,17 +34,16 @@ enum hold_notice {
     HOLD_NOTICES
 };
 
-/* Of a session. */
+/* Of a session. Small, because most sessions are idle. */
 struct hold {
-    TAILQ_ENTRY(session) working; /* HOLD_WORK */
-    TAILQ_ENTRY(session) waiting; /* HOLD_FULL */
-    uint64_t until_ms;            /* HOLD_TIME */
-    uint64_t full_id;             /* HOLD_FULL: of the session that is full */
-    uint64_t look_ms;             /* HOLD_FULL: whether it still is */
-    uint64_t others;              /* workers that have publishers to this one:
-                                     a bit each; while it is full */
-    uint32_t slowed_bytes;        /* published since it was last slowed */
-    uint32_t noticed_s[HOLD_NOTICES]; /* when last; 0: never */
+    TAILQ_ENTRY(session)
+    link;                  /* of core->waiting with HOLD_FULL; else, with
+                                  HOLD_WORK, of core->working */
+    uint64_t until_ms;     /* HOLD_TIME */
+    uint64_t look_ms;      /* HOLD_FULL: at the latest */
+    uint64_t full_id;      /* HOLD_FULL: of the session that is full */
+    uint32_t slowed_bytes; /* published since it was last slowed */
+    uint16_t noticed_s[HOLD_NOTICES]; /* the second in which it was told last */
     uint8_t reasons;                  /* of enum hold_reason */
     bool is_full; /* publishers to it wait; it chose that policy */
     bool gave_up; /* it took nothing for so long that they wait no more */

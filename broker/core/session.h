@@ -39,8 +39,10 @@ struct session_remote {
     struct question *question; /* that is not answered yet */
     struct making_queue makings;
     struct wait_queue waits;
-    struct buffer held; /* control frames behind the first wait */
-    uint64_t held_sum;  /* bytes ever written to it */
+    struct buffer held;    /* control frames behind the first wait */
+    uint64_t held_sum;     /* bytes ever written to it */
+    uint64_t held_workers; /* with publishers that wait while this session is
+                              full: a bit each */
     uint32_t making_count, wait_count, retiring_count;
     bool is_suspended;       /* no frame is processed before a letter came */
     bool is_settling;        /* in wait.c: what was held is going out */

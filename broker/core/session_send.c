@@ -221,5 +221,10 @@ session_output_sent(struct session *session, size_t bytes)
                 (session->state == SESSION_CLOSING && !session->goaway_sent &&
                     !wait_holds(session));
     session->output_announced = more;
+    if (!more && session->received_messages == 0) {
+        /* It does not publish, so there are hardly any more answers: most idle
+         * connections are like that. */
+        buffer_fini(output_control(&session->output));
+    }
     return more;
 }
