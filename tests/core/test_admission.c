@@ -181,7 +181,20 @@ Test(admission, who_is_denied_is_told_why)
     fake_net_fini(&net);
 }
 
-/* The peer has gone, or broke the protocol, before the answer. */
+/* The handshake timeout is for HELLO, not for its check. */
+Test(admission, nobody_is_late_because_the_answer_is)
+{
+    struct fake_net net;
+    net_of_workers(&net, 1);
+    struct fake_peer *peer = arrive(&net, HOME);
+    fake_advance(&net, fake_options().handshake_timeout_ms + 1);
+    expect_nothing(peer);
+    admit(peer, NULL, rights_new_unlimited());
+    (void)expect_frame(peer, BROKER_FRAME_WELCOME);
+    fake_net_fini(&net);
+}
+
+/* The peer has gone, or the broker goes, before the answer. */
 Test(admission, an_answer_may_come_too_late)
 {
     struct fake_net net;
