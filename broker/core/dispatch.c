@@ -160,8 +160,7 @@ may_go_on(struct session *session, const struct broker_frame *frame)
 /* No connection may keep the others waiting for long: when what came from it
  * made the broker do so much (about one a delivery), the rest waits for the
  * next turn. In a turn in which many did that, each gets less. */
-#define WORK_MAX      32768u
-#define TURN_WORK_MAX (4 * WORK_MAX)
+#define WORK_MAX (HOLD_TURN_WORK_MAX / 2)
 
 static uint64_t
 work_done(const struct core *core)
@@ -172,7 +171,7 @@ work_done(const struct core *core)
 static uint64_t
 work_allowed(const struct core *core)
 {
-    return core->turn_work < TURN_WORK_MAX ? WORK_MAX : WORK_MAX / 16;
+    return core->turn_work < HOLD_TURN_WORK_MAX ? WORK_MAX : WORK_MAX / 16;
 }
 
 /* Process src[0..len). Returns the bytes used; *needed is what the frame after

@@ -65,9 +65,11 @@ void
 hold_next_turn(struct core *core)
 {
     core->turn_work = 0;
-    /* Who is held again goes to the end, and has its turn next time. */
+    /* Who is held again goes to the end, and has its turn next time. Those who
+     * come with little meanwhile are not behind them in the queue. */
     struct session *last = TAILQ_LAST(&core->working, hold_list);
-    for (bool more = last != NULL; more;) {
+    for (bool more = last != NULL;
+         more && core->turn_work < HOLD_TURN_WORK_MAX;) {
         struct session *session = TAILQ_FIRST(&core->working);
         more = session != last;
         hold_end(session, HOLD_WORK);

@@ -61,7 +61,8 @@ void hold_cancel(struct session *session);
 
 /* It made the broker work enough: go on in the next turn. */
 void hold_for_work(struct session *session);
-/* Go on with those; first thing in a turn. */
+/* Go on with those, as far as one turn goes; first thing in a turn. */
+#define HOLD_TURN_WORK_MAX 65536u /* about one a delivery */
 void hold_next_turn(struct core *core);
 
 /* So much was published: slow down if the user's rate or memory demands it. */

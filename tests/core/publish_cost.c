@@ -320,7 +320,10 @@ play_round(struct stage *stage)
         }
         session_received(stage->publisher.session, len);
         session_received_all(stage->publisher.session);
-        flush_all(stage);
+        do { /* turns, until all of it is processed */
+            flush_all(stage);
+            (void)core_tick(stage->core);
+        } while (!session_wants_input(stage->publisher.session));
     }
 }
 
