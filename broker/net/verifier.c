@@ -26,7 +26,9 @@ verification_new(const char *user, const void *secret, size_t secret_bytes)
         calloc(1, sizeof *verification + secret_bytes);
     if (verification != NULL) {
         strncpy(verification->user, user, sizeof verification->user - 1);
-        memcpy(verification->secret, secret, secret_bytes);
+        if (secret_bytes > 0) {
+            memcpy(verification->secret, secret, secret_bytes);
+        }
         verification->secret_bytes = secret_bytes;
     }
     return verification;
