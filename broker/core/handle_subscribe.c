@@ -331,8 +331,8 @@ send_unsuback(struct session *session, const struct subscription *subscription)
     }
 }
 
-/* The filter is gone from the index by now, and so is what said which rule it
- * was: the log and the broker's keeper know. */
+/* The text is the rule, unless the rights changed once more while other workers
+ * were told. */
 static void
 send_revoked(struct session *session, const struct subscription *subscription)
 {

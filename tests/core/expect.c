@@ -43,6 +43,19 @@ expect_open(struct fake_net *net)
     return expect_open_with(net, &say_hello_default, &welcome);
 }
 
+struct fake_peer *
+expect_open_at(
+    struct fake_net *net, uint32_t worker, const struct broker_hello *hello)
+{
+    struct fake_peer *peer = fake_connect_to(net, worker);
+    struct say say = {0};
+    say_hello_with(&say, hello);
+    expect_fed(peer, &say);
+    fake_mail_settle(net);
+    (void)expect_frame(peer, BROKER_FRAME_WELCOME);
+    return peer;
+}
+
 struct broker_frame
 expect_frame(struct fake_peer *peer, uint16_t type)
 {

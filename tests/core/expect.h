@@ -15,6 +15,9 @@ void expect_net(struct fake_net *net);
 struct fake_peer *expect_open(struct fake_net *net);
 struct fake_peer *expect_open_with(struct fake_net *net,
     const struct broker_hello *hello, struct broker_welcome *welcome);
+/* The same of this worker; mail is delivered. */
+struct fake_peer *expect_open_at(
+    struct fake_net *net, uint32_t worker, const struct broker_hello *hello);
 
 /* Take everything; the next frame is of this type. */
 struct broker_frame expect_frame(struct fake_peer *peer, uint16_t type);

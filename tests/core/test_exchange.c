@@ -22,23 +22,10 @@ net_of_two(struct fake_net *net)
     cr_assert_not_null(net->core);
 }
 
-/* A connection of this worker that is open. Mail is delivered. */
-static struct fake_peer *
-open_at(struct fake_net *net, uint32_t worker, const struct broker_hello *hello)
-{
-    struct fake_peer *peer = fake_connect_to(net, worker);
-    struct say say = {0};
-    say_hello_with(&say, hello);
-    expect_fed(peer, &say);
-    fake_mail_settle(net);
-    (void)expect_frame(peer, BROKER_FRAME_WELCOME);
-    return peer;
-}
-
 static struct fake_peer *
 open_plain(struct fake_net *net, uint32_t worker)
 {
-    return open_at(net, worker, &say_hello_default);
+    return expect_open_at(net, worker, &say_hello_default);
 }
 
 /* And subscribed. */
@@ -151,7 +138,7 @@ Test(exchange, nothing_follows_goaway)
     net_of_two(&net);
     struct broker_hello hello = say_hello_default;
     memset(hello.session, 9, sizeof hello.session);
-    struct fake_peer *asker = open_at(&net, OTHER, &hello);
+    struct fake_peer *asker = expect_open_at(&net, OTHER, &hello);
     static const struct say_message question = {.id = 1,
         .topic = "$sys/echo",
         .reply_to = "inbox",
@@ -185,7 +172,7 @@ Test(exchange, welcome_knows_what_was_published_elsewhere)
     struct broker_hello hello = say_hello_default;
     memset(hello.session, 9, sizeof hello.session);
     struct fake_peer *reader = open_subscribed(&net, HOME, &plain);
-    struct fake_peer *older = open_at(&net, OTHER, &hello);
+    struct fake_peer *older = expect_open_at(&net, OTHER, &hello);
     fake_mail_hold(&net);
     publish_many(older, 3, "a");
     struct fake_peer *newer = fake_connect_to(&net, HOME);

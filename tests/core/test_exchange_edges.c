@@ -25,22 +25,9 @@ net_of(struct fake_net *net, uint32_t workers)
 }
 
 static struct fake_peer *
-open_with(
-    struct fake_net *net, uint32_t worker, const struct broker_hello *hello)
-{
-    struct fake_peer *peer = fake_connect_to(net, worker);
-    struct say say = {0};
-    say_hello_with(&say, hello);
-    expect_fed(peer, &say);
-    fake_mail_settle(net);
-    (void)expect_frame(peer, BROKER_FRAME_WELCOME);
-    return peer;
-}
-
-static struct fake_peer *
 open_at(struct fake_net *net, uint32_t worker)
 {
-    return open_with(net, worker, &say_hello_default);
+    return expect_open_at(net, worker, &say_hello_default);
 }
 
 static void
@@ -82,7 +69,7 @@ Test(exchange_edges, all_kinds_of_outcomes_wait_for_the_first)
     struct broker_hello small = say_hello_default;
     small.max_body_bytes = BROKER_BODY_BYTES_MIN;
     struct fake_peer *slow = open_at(&net, THIRD);
-    struct fake_peer *narrow = open_with(&net, HOME, &small);
+    struct fake_peer *narrow = expect_open_at(&net, HOME, &small);
     struct fake_peer *writer = open_at(&net, OTHER);
     subscribe(slow, 1, "slow");
     subscribe(narrow, 1, "narrow");
@@ -349,7 +336,7 @@ Test(exchange_edges, the_newest_of_three_gets_the_session)
     memset(hello.session, 7, sizeof hello.session);
     struct fake_net net;
     net_of(&net, 3);
-    struct fake_peer *first = open_with(&net, THIRD, &hello);
+    struct fake_peer *first = expect_open_at(&net, THIRD, &hello);
     fake_mail_hold(&net);
     struct fake_peer *later[2];
     for (uint32_t i = 0; i < 2; i++) {

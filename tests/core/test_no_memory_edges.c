@@ -19,22 +19,9 @@
 #define OTHER 1
 
 static struct fake_peer *
-open_with(
-    struct fake_net *net, uint32_t worker, const struct broker_hello *hello)
-{
-    struct fake_peer *peer = fake_connect_to(net, worker);
-    struct say say = {0};
-    say_hello_with(&say, hello);
-    expect_fed(peer, &say);
-    fake_mail_settle(net);
-    (void)expect_frame(peer, BROKER_FRAME_WELCOME);
-    return peer;
-}
-
-static struct fake_peer *
 open_at(struct fake_net *net, uint32_t worker)
 {
-    return open_with(net, worker, &say_hello_default);
+    return expect_open_at(net, worker, &say_hello_default);
 }
 
 static void
@@ -439,7 +426,7 @@ report_gap(uint32_t workers)
     uint8_t *large = calloc(1, BROKER_BODY_BYTES_MIN);
     struct fake_net net;
     net_of(&net, workers, 1u << 20);
-    struct fake_peer *narrow = open_with(&net, HOME, &small);
+    struct fake_peer *narrow = expect_open_at(&net, HOME, &small);
     struct fake_peer *writer = open_at(&net, HOME);
     struct say say = {0};
     for (uint32_t id = 1; id <= IDS; id++) {
