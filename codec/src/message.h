@@ -45,14 +45,14 @@ codec_header(uint16_t type, uint16_t flags, uint32_t id)
 }
 
 /* One bit for each tag, for codec_tags_check(). */
-#define TAG_BIT(tag) (UINT32_C(1) << (tag))
+#define TAG_BIT(tag) (UINT64_C(1) << (tag))
 
 /* Judge the fields of a body (PROTOCOL.md section 3.3). `expected` are the tags
  * that the frame type has, as TAG_BIT()s. BROKER_E_MALFORMED: the list is not
  * well formed, an expected tag repeats or its value breaks its rule.
  * BROKER_E_UNKNOWN_TAG: well formed, but a critical field is not expected. */
 BROKER_MUST_CHECK enum broker_status codec_tags_check(
-    struct broker_bytes tlvs, uint32_t expected);
+    struct broker_bytes tlvs, uint64_t expected);
 
 /* Bytes of the UTF-8 sequence at the start of text[0..len), 0 if it is not
  * well formed. len is not 0; NUL counts as a sequence of one byte. */

@@ -15,8 +15,10 @@
 #define PUBLISH_FLAGS       (BROKER_PUBLISH_RETAIN | BROKER_PUBLISH_RETRY)
 #define PUBACK_FIXED_BYTES  16
 
-static const uint32_t publish_tags =
-    TAG_BIT(BROKER_TAG_REPLY_TO) | TAG_BIT(BROKER_TAG_HEADER);
+static const uint64_t publish_tags =
+    TAG_BIT(BROKER_TAG_REPLY_TO) | TAG_BIT(BROKER_TAG_HEADER) |
+    TAG_BIT(BROKER_TAG_TTL_MS) | TAG_BIT(BROKER_TAG_DELIVER_AT) |
+    TAG_BIT(BROKER_TAG_EXPECTED_LAST_SEQUENCE);
 
 /* ---- PUBLISH ------------------------------------------------------------- */
 
@@ -112,7 +114,8 @@ broker_puback_decode(
     if (r.failed || !puback_is_valid(&m)) {
         return BROKER_E_MALFORMED;
     }
-    status = codec_tags_check(m.tlvs, 0);
+    status = codec_tags_check(
+        m.tlvs, TAG_BIT(BROKER_TAG_STREAM) | TAG_BIT(BROKER_TAG_SEQUENCE));
     if (status == BROKER_OK) {
         *out = m;
     }

@@ -22,7 +22,8 @@
 
 #define ERROR_TAGS                                                             \
     (TAG_BIT(BROKER_TAG_TEXT) | TAG_BIT(BROKER_TAG_LIMIT) |                    \
-        TAG_BIT(BROKER_TAG_RETRY_AFTER_MS) | TAG_BIT(BROKER_TAG_TOPIC))
+        TAG_BIT(BROKER_TAG_RETRY_AFTER_MS) | TAG_BIT(BROKER_TAG_TOPIC) |       \
+        TAG_BIT(BROKER_TAG_SEQUENCE))
 #define GOAWAY_TAGS TAG_BIT(BROKER_TAG_TEXT)
 #define NOTICE_TAGS (TAG_BIT(BROKER_TAG_TEXT) | TAG_BIT(BROKER_TAG_LIMIT))
 

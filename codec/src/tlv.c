@@ -208,11 +208,13 @@ static bool
 tag_value_is_valid(uint16_t tag, struct broker_bytes value)
 {
     struct broker_bytes key, header_value;
+    uint64_t number;
 
     switch (tag) {
     case BROKER_TAG_NAME:
     case BROKER_TAG_USER:
     case BROKER_TAG_AUTH_METHOD:
+    case BROKER_TAG_STREAM:
         return value.len >= 1 && value.len <= BROKER_NAME_BYTES_MAX &&
                broker_utf8_check(value);
     case BROKER_TAG_TEXT:
@@ -222,7 +224,12 @@ tag_value_is_valid(uint16_t tag, struct broker_bytes value)
     case BROKER_TAG_HEADER:
         return header_split(value, &key, &header_value);
     case BROKER_TAG_LIMIT:
+    case BROKER_TAG_EXPECTED_LAST_SEQUENCE:
+    case BROKER_TAG_SEQUENCE:
         return value.len == 8;
+    case BROKER_TAG_TTL_MS:
+    case BROKER_TAG_DELIVER_AT:
+        return broker_tlv_u64(value, &number) && number != 0;
     case BROKER_TAG_RETRY_AFTER_MS:
         return value.len == 4;
     default:
@@ -233,17 +240,17 @@ tag_value_is_valid(uint16_t tag, struct broker_bytes value)
 }
 
 enum broker_status
-codec_tags_check(struct broker_bytes tlvs, uint32_t expected)
+codec_tags_check(struct broker_bytes tlvs, uint64_t expected)
 {
     struct broker_tlv tlv;
     enum broker_status status;
-    uint32_t seen = 0;
+    uint64_t seen = 0;
     bool unknown = false;
 
     /* The whole list is read before a critical field is answered for: what is
      * malformed anywhere is malformed, whatever stands before it. */
     while ((status = broker_tlv_next(&tlvs, &tlv)) == BROKER_OK) {
-        uint32_t bit = tlv.tag < 32 ? TAG_BIT(tlv.tag) & expected : 0;
+        uint64_t bit = tlv.tag < 64 ? TAG_BIT(tlv.tag) & expected : 0;
 
         if (bit == 0) {
             unknown |= tlv.critical;

@@ -98,8 +98,12 @@ enum broker_publish_flags {
     BROKER_PUBLISH_RETRY = 0x0002,  /* sent before, on an earlier connection */
 };
 enum broker_puback_flags { BROKER_PUBACK_DUPLICATE = 0x0001 };
+enum broker_batch_flags { BROKER_BATCH_RETRY = 0x0002 };
 enum broker_unsubscribe_flags { BROKER_UNSUBSCRIBE_DRAIN = 0x0001 };
 enum broker_context_flags { BROKER_CONTEXT_RETAINED = 0x0001 };
+
+/* Feature bits of HELLO and WELCOME (PROTOCOL.md section 3.4). */
+#define BROKER_FEATURE_STREAMS UINT64_C(0x1)
 
 enum broker_sender {
     BROKER_SENDER_CLIENT,
@@ -111,7 +115,7 @@ enum broker_sender {
 enum broker_level {
     BROKER_LEVEL_ROUTED = 1, /* queued to the matching subscriptions */
     BROKER_LEVEL_STORED = 2, /* reserved: survives a crash of the broker */
-    BROKER_LEVEL_SYNCED = 3, /* reserved: survives loss of power */
+    BROKER_LEVEL_SYNCED = 3, /* stored in a stream: survives loss of power */
 };
 
 /* What happens to a subscription whose connection falls behind
@@ -134,10 +138,34 @@ enum broker_gap_reason {
     BROKER_GAP_OVERFLOW = 1,
     BROKER_GAP_TOO_LARGE = 2,
     BROKER_GAP_MEMORY = 3,
-    BROKER_GAP_EXPIRED = 4,    /* reserved */
-    BROKER_GAP_TRIMMED = 5,    /* reserved */
+    BROKER_GAP_EXPIRED = 4,    /* of a stream, like TRIMMED and DAMAGED */
+    BROKER_GAP_TRIMMED = 5,    /* a limit or a purge took them */
     BROKER_GAP_PERMISSION = 6, /* reserved */
     BROKER_GAP_CONFLATED = 7,
+    BROKER_GAP_DAMAGED = 8, /* their checksum failed */
+};
+
+/* Where reading a stream begins (CONSUME, PROTOCOL.md section 4.16). */
+enum broker_start {
+    BROKER_START_CURSOR = 0,   /* where the durable consumer stands */
+    BROKER_START_FIRST = 1,    /* the first message that there is */
+    BROKER_START_LAST = 2,     /* the last one */
+    BROKER_START_NEW = 3,      /* only new ones */
+    BROKER_START_SEQUENCE = 4, /* from this sequence on */
+    BROKER_START_TIME = 5,     /* from this time on, ms since 1970 UTC */
+    BROKER_START_AGO = 6,      /* from so many ms ago on */
+    BROKER_START_COUNT = 7,    /* the last so many */
+};
+enum broker_consume_options {
+    BROKER_CONSUME_END = 0x01, /* what is there, not what comes later */
+};
+
+/* How a durable consumer is acknowledged (PROTOCOL.md section 5.14). */
+enum broker_ack_mode {
+    BROKER_ACK_READER = 0, /* not a consumer */
+    BROKER_ACK_NONE = 1,
+    BROKER_ACK_CUMULATIVE = 2,
+    BROKER_ACK_EACH = 3,
 };
 
 /* Extension tags (PROTOCOL.md section 3.3). Bit 15 on the wire means that a
@@ -155,6 +183,11 @@ enum broker_tag {
     BROKER_TAG_USER = 0x0008,           /* UTF-8, 1 to 255 bytes */
     BROKER_TAG_AUTH_METHOD = 0x0009,    /* UTF-8, 1 to 255 bytes */
     BROKER_TAG_AUTH_DATA = 0x000A,      /* the secret, any bytes */
+    BROKER_TAG_TTL_MS = 0x0010,         /* u64, not 0 */
+    BROKER_TAG_DELIVER_AT = 0x0011,     /* u64, ms since 1970 UTC, not 0 */
+    BROKER_TAG_EXPECTED_LAST_SEQUENCE = 0x0012, /* u64 */
+    BROKER_TAG_STREAM = 0x0020,                 /* UTF-8, 1 to 255 bytes */
+    BROKER_TAG_SEQUENCE = 0x0021,               /* u64 */
 };
 
 /* ---- frames -------------------------------------------------------------- */
@@ -340,7 +373,9 @@ struct broker_publish {
     uint16_t flags; /* enum broker_publish_flags */
     uint32_t id;    /* 0: no acknowledgement wanted */
     struct broker_bytes topic;
-    struct broker_bytes headers; /* extension fields: REPLY_TO, HEADER */
+    /* Extension fields: REPLY_TO, HEADER, TTL_MS, DELIVER_AT,
+     * EXPECTED_LAST_SEQUENCE. */
+    struct broker_bytes headers;
     struct broker_bytes payload;
 };
 BROKER_MESSAGE_FUNCTIONS(publish);
@@ -349,12 +384,24 @@ struct broker_puback {
     uint16_t flags; /* enum broker_puback_flags */
     uint32_t id;    /* the last publish that this acknowledges */
     enum broker_level level;
-    uint32_t count;   /* publishes acknowledged: id-count+1 to id */
-    uint32_t matched; /* subscriptions, for each of these publishes */
-    uint32_t refused; /* of matched: could not be queued */
-    struct broker_bytes tlvs;
+    uint32_t count;           /* publishes acknowledged: id-count+1 to id */
+    uint32_t matched;         /* subscriptions, for each of these publishes */
+    uint32_t refused;         /* of matched: could not be queued */
+    struct broker_bytes tlvs; /* STREAM, SEQUENCE */
 };
 BROKER_MESSAGE_FUNCTIONS(puback);
+
+/* At least one whole PUBLISH frame, back to back, each with id 0 and no flags
+ * and well-formed; at most EXPECTED_LAST_SEQUENCE in others than the first, and
+ * REPLY_TO and DELIVER_AT in any, are for the caller to refuse. Take the frames
+ * off with broker_frame_decode(). */
+struct broker_publish_batch {
+    uint16_t flags; /* enum broker_batch_flags */
+    uint32_t id;    /* 0: no acknowledgement wanted */
+    uint32_t count; /* of frames; ignored by encode */
+    struct broker_bytes frames;
+};
+BROKER_MESSAGE_FUNCTIONS(publish_batch);
 
 struct broker_subscribe {
     uint32_t id; /* the subscription's id, chosen by the client, not 0 */
@@ -415,6 +462,71 @@ struct broker_gap {
 };
 BROKER_MESSAGE_FUNCTIONS(gap);
 
+/* A reader (no consumer; a stream or a filter; a start) or a durable consumer
+ * (its name alone). */
+struct broker_consume {
+    uint32_t id;                /* of the subscription */
+    struct broker_bytes stream; /* empty: the one that captures the filter */
+    struct broker_bytes consumer;
+    struct broker_bytes filter; /* empty: all of the stream */
+    enum broker_start start;
+    uint8_t options; /* enum broker_consume_options */
+    uint64_t value;  /* of start */
+    uint32_t window; /* messages; 0: as many as the consumer allows */
+    struct broker_bytes tlvs;
+};
+BROKER_MESSAGE_FUNCTIONS(consume);
+
+struct broker_consume_reply {
+    uint32_t id;
+    uint64_t first_sequence, last_sequence, next_sequence;
+    enum broker_ack_mode ack;
+    uint32_t window;
+    struct broker_bytes tlvs; /* STREAM */
+};
+BROKER_MESSAGE_FUNCTIONS(consume_reply);
+
+struct broker_position {
+    uint32_t id;
+    uint64_t sequence;
+    uint64_t time_ms;
+    uint32_t count; /* of PUBLISH frames that follow; 0: there are no more */
+    uint32_t deliveries;
+};
+BROKER_MESSAGE_FUNCTIONS(position);
+
+/* A view of ranges of sequences as they stand on the wire. */
+struct broker_ranges {
+    const uint8_t *data;
+    size_t count;
+};
+#define BROKER_RANGE_BYTES 16
+/* The i-th range; i < ranges.count. */
+BROKER_API void broker_ranges_get(
+    struct broker_ranges ranges, size_t i, uint64_t *first, uint64_t *last);
+/* Write the i-th range of an array of wire ranges. */
+BROKER_API void broker_ranges_set(
+    uint8_t *data, size_t i, uint64_t first, uint64_t last);
+
+enum broker_settle_kind {
+    BROKER_ACK_THESE = 1,
+    BROKER_ACK_UP_TO = 2,
+    BROKER_NACK_AGAIN = 1,
+    BROKER_NACK_BURY = 2,
+    BROKER_TOUCH_THESE = 1,
+};
+#define BROKER_NACK_DELAY_DEFAULT 0xFFFFFFFFu
+
+/* ACK, NACK and TOUCH; which one is said by `type`. At least one range. */
+struct broker_settle {
+    uint16_t type; /* BROKER_FRAME_ACK, _NACK or _TOUCH */
+    uint8_t kind;  /* enum broker_settle_kind */
+    uint32_t id;   /* of the subscription */
+    uint32_t delay_ms;
+    struct broker_ranges ranges;
+};
+BROKER_MESSAGE_FUNCTIONS(settle);
+
 /* PING and PONG; which one is said by `pong`. */
 struct broker_ping {
     bool pong;
@@ -429,7 +541,8 @@ struct broker_error {
     uint16_t frame_type; /* of the frame that was refused; 0: none */
     enum broker_error_class error_class; /* REQUEST, SUBSCRIPTION, CONNECTION */
     bool may_retry;
-    struct broker_bytes tlvs; /* TEXT, LIMIT, RETRY_AFTER_MS, TOPIC */
+    /* TEXT, LIMIT, RETRY_AFTER_MS, TOPIC, SEQUENCE */
+    struct broker_bytes tlvs;
 };
 BROKER_MESSAGE_FUNCTIONS(error);
 
