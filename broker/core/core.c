@@ -40,9 +40,11 @@ init_parts(struct core *core)
     core->contexts.seed = seed ^ 1;
     identities_init(&core->identities, options->max_sessions,
         options->session_memory_ms, seed ^ 2);
-    if (options->workers > 1) {
-        core->exchange = exchange_new(options->worker, options->workers,
-            options->max_memory_bytes, seed ^ 6);
+    /* What waits for the store waits as for another worker. */
+    if (options->workers > 1 || options->store != NULL) {
+        uint32_t workers = options->workers > 1 ? options->workers : 1;
+        core->exchange = exchange_new(
+            options->worker, workers, options->max_memory_bytes, seed ^ 6);
         if (core->exchange == NULL) {
             return false;
         }
@@ -122,6 +124,12 @@ core_set_now(struct core *core, uint64_t now_ms)
     if (now_ms > core->now_ms) {
         core->now_ms = now_ms;
     }
+}
+
+void
+core_set_wall(struct core *core, uint64_t wall_ms)
+{
+    core->wall_ms = wall_ms;
 }
 
 void
@@ -218,6 +226,7 @@ core_set_options(struct core *core, const struct core_options *options)
     core->options.shared_bytes = before.shared_bytes;
     core->options.other_bytes = before.other_bytes;
     core->options.boot = before.boot;
+    core->options.store = before.store;
     core->identities.gone_max = options->max_sessions;
     core->identities.memory_ms = options->session_memory_ms;
     core->retained.max_topics = options->max_retained_topics;

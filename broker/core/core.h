@@ -22,6 +22,7 @@
 
 struct account;
 struct core;
+struct store_port;
 struct rights;
 struct session;
 struct buffer;
@@ -59,6 +60,10 @@ struct core_options {
     /* What else the process has allocated; counts as used. Or NULL. */
     const _Atomic uint64_t *other_bytes;
     const uint8_t *boot; /* boot id in common, BROKER_SESSION_BYTES; or NULL */
+    /* This worker's port of the store; its hooks are to call core_store_poll
+     * and core_store_room. NULL: there are no streams. All workers have one or
+     * none has. */
+    struct store_port *store;
 };
 
 /* What the log should know. */
@@ -116,6 +121,10 @@ void core_free(struct core *core);
  * anything that happened since. */
 void core_set_now(struct core *core, uint64_t now_ms);
 
+/* And the wall clock: milliseconds since 1970 UTC. It may jump. Only where there
+ * is a store. */
+void core_set_wall(struct core *core, uint64_t wall_ms);
+
 /* Until when everything that peers did has been handed in; deadlines are judged
  * as of then, because what came later may be waiting to be read, and what is to
  * be sent has not been tried. Without it: as of now. */
@@ -145,6 +154,13 @@ bool core_read_mail(struct core *core);
  * that whatever a client learns is on its way to the other workers by then; and
  * again after that, because queues have become shorter. */
 void core_post_mail(struct core *core);
+
+/* The store has results for this worker. */
+void core_store_poll(struct core *core);
+/* Inside of that: the store takes appends again. */
+void core_store_room(struct core *core);
+/* At the end of a turn: what was published may be made durable. */
+void core_store_tick(struct core *core);
 
 /* ---- sessions: one for each connection ----------------------------------- */
 

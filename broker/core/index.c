@@ -27,6 +27,7 @@ filter_at(struct topic_node *node)
         LIST_INIT(&filter->plain);
         LIST_INIT(&filter->groups);
         filter->workers = 0;
+        filter->capture = NULL;
         node->has_value = true;
     }
     return filter;
@@ -37,7 +38,7 @@ drop_filter_if_unused(struct index *index, struct topic_node *node)
 {
     const struct filter *filter = topic_node_value(node);
     if (LIST_EMPTY(&filter->plain) && LIST_EMPTY(&filter->groups) &&
-        filter->workers == 0) {
+        filter->workers == 0 && filter->capture == NULL) {
         node->has_value = false;
     }
     topic_tree_prune(&index->tree, node);
@@ -197,6 +198,35 @@ index_remove_worker(
     drop_filter_if_unused(index, node);
     index->epoch++;
 }
+
+/* ---- streams ------------------------------------------------------------- */
+
+bool
+index_add_capture(
+    struct index *index, struct broker_bytes filter, struct capture *capture)
+{
+    struct topic_node *node =
+        topic_tree_insert(&index->tree, filter.data, filter.len);
+    if (node == NULL) {
+        return false;
+    }
+    filter_at(node)->capture = capture;
+    index->epoch++;
+    return true;
+}
+
+void
+index_remove_capture(struct index *index, struct broker_bytes filter)
+{
+    struct topic_node *node =
+        topic_tree_find(&index->tree, filter.data, filter.len);
+    struct filter *at = topic_node_value(node);
+    at->capture = NULL;
+    drop_filter_if_unused(index, node);
+    index->epoch++;
+}
+
+/* ---- groups of other workers --------------------------------------------- */
 
 struct group_remote *
 index_join_remote(struct index *index, struct broker_bytes filter,

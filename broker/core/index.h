@@ -13,11 +13,14 @@
 
 #include <broker/codec.h>
 
+struct capture;
+
 /* The value of a tree node. */
 struct filter {
     struct subscription_list plain;
     struct group_list groups;
     uint64_t workers; /* others that have plain subscriptions: a bit each */
+    struct capture *capture; /* the stream whose filter it is, or NULL */
 };
 
 struct index {
@@ -46,6 +49,12 @@ bool index_add_worker(
     struct index *index, struct broker_bytes filter, uint32_t worker);
 void index_remove_worker(
     struct index *index, struct broker_bytes filter, uint32_t worker);
+
+/* A stream captures what the filter matches; no other one has this filter.
+ * False if memory is out. */
+bool index_add_capture(
+    struct index *index, struct broker_bytes filter, struct capture *capture);
+void index_remove_capture(struct index *index, struct broker_bytes filter);
 
 /* Another worker has a member of this queue group. NULL if memory is out. */
 struct group_remote *index_join_remote(struct index *index,

@@ -62,6 +62,7 @@ struct route_builder {
     struct route_target *targets;
     uint32_t target_capacity;
     uint64_t workers;
+    struct capture *capture;
     bool shares_groups;
     bool failed;
 };
@@ -199,6 +200,9 @@ add_filter(void *arg, struct filter *filter)
 {
     struct route_builder *builder = arg;
     builder->workers |= filter->workers;
+    if (filter->capture != NULL) {
+        builder->capture = filter->capture;
+    }
     struct subscription *subscription;
     LIST_FOREACH(subscription, &filter->plain, of_filter)
     {
@@ -346,11 +350,13 @@ build(struct route_cache *cache, struct broker_bytes topic, uint64_t hash)
     builder->plain_count = builder->group_count = 0;
     builder->topic = topic;
     builder->workers = 0;
+    builder->capture = NULL;
     builder->shares_groups = builder->failed = false;
     gather(cache, builder, topic, hash);
     cache->work += builder->plain_count + builder->group_count;
     *route = (struct route){.epoch = cache->index->epoch,
         .workers = builder->workers,
+        .capture = builder->capture,
         .shares_groups = builder->shares_groups,
         .references = 1};
     if (builder->failed || !fill(cache, builder)) {

@@ -29,8 +29,9 @@ struct route {
     uint64_t epoch;
     struct route_target *targets;
     struct group **groups;
-    const uint8_t *topic; /* of one that is kept */
-    uint64_t workers;     /* others with plain subscriptions: a bit each */
+    const uint8_t *topic;    /* of one that is kept */
+    uint64_t workers;        /* others with plain subscriptions: a bit each */
+    struct capture *capture; /* the stream that captures the topic, or NULL */
     uint32_t target_count;
     uint32_t group_count;
     uint32_t matched; /* subscriptions here; a group counts once, wherever */

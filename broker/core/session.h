@@ -21,6 +21,7 @@
 #include "interest.h"
 #include "output.h"
 #include "question.h"
+#include "reader.h"
 #include "retained.h"
 #include "rights.h"
 #include "route.h"
@@ -48,6 +49,9 @@ struct session_remote {
     bool is_settling;        /* in wait.c: what was held is going out */
     bool is_deaf;            /* half-closed, and waits for members to retire */
     bool is_blocked;         /* a SUBSCRIBE waits until nothing is held */
+    bool is_storing;         /* waits for the store to take more */
+    TAILQ_ENTRY(session_remote) storing; /* then of core->storing */
+    struct reader_list readers;          /* of streams */
     struct session *session; /* whose this is */
     struct table_link link;  /* by the session's id */
 };
@@ -116,6 +120,7 @@ struct core {
     struct broker_limits limits;
     uint64_t now_ms, started_ms;
     uint64_t polled_ms; /* what happened before was handed in */
+    uint64_t wall_ms;   /* since 1970, where there is a store */
     struct block_pool pool;
     struct intake_shared intake;
     struct index index;
@@ -129,6 +134,8 @@ struct core {
     LIST_HEAD(, session) slow; /* to be closed after the current run */
     struct hold_list working;  /* go on in the next turn */
     struct hold_list waiting;  /* for a subscriber that is full */
+    TAILQ_HEAD(, session_remote) storing; /* for the store to take more */
+    LIST_HEAD(, durable) durables;        /* appends in flight */
     struct session *full;      /* the current run went to it, and it is full */
     struct table sessions_by_id; /* where there are other workers */
     struct subscription **picks; /* scratch of deliver.c */
