@@ -76,6 +76,8 @@ core_new(const struct core_options *options, const struct core_hooks *hooks,
     LIST_INIT(&core->slow);
     TAILQ_INIT(&core->working);
     TAILQ_INIT(&core->waiting);
+    TAILQ_INIT(&core->storing);
+    TAILQ_INIT(&core->durables);
     uint8_t seed[sizeof core->seed];
     hooks->random(hooks->arg, seed, sizeof seed);
     memcpy(&core->seed, seed, sizeof seed);
@@ -98,6 +100,7 @@ core_free(struct core *core)
     if (core == NULL) {
         return;
     }
+    durable_drop_all(core);
     exchange_free(core->exchange);
     route_cache_fini(&core->routes);
     if (core->retained.pool != NULL) {

@@ -231,6 +231,9 @@ struct core_stats {
     uint64_t denied_connections; /* AUTH_REQUIRED, AUTH_FAILED */
     uint64_t denied_publishes, denied_subscribes, revoked_subscriptions;
     uint64_t held_for_work, held_for_rate, held_for_memory, held_for_full;
+    uint64_t held_for_store;
+    uint64_t stored_messages, stored_bytes; /* durable in a stream */
+    uint64_t read_messages; /* queued for readers and consumers of streams */
     uint64_t route_lookups, route_misses;
     uint64_t memory_bytes, other_bytes, max_memory_bytes;
     uint64_t uptime_ms;

@@ -13,7 +13,7 @@
 
 typedef void handler(struct session *session, const struct broker_frame *frame);
 
-/* PUBLISH is not among them: it is handled in runs, see dispatch_frame. */
+/* PUBLISH and PUBLISH_BATCH are not among them, see dispatch_frame. */
 static handler *
 handler_of(uint16_t type)
 {
@@ -43,7 +43,8 @@ state_permits(const struct session *session, uint16_t type)
 }
 
 /* Handle the frame at the start of src[0..len), and perhaps more that follow.
- * Returns the bytes used, at least those of the frame. */
+ * Returns the bytes used, at least those of the frame; or 0 if the session is
+ * held before it. */
 static size_t
 dispatch_frame(struct session *session, const struct broker_frame *frame,
     const uint8_t *src, size_t len)
@@ -62,6 +63,9 @@ dispatch_frame(struct session *session, const struct broker_frame *frame,
     if (frame->type == BROKER_FRAME_PUBLISH) {
         return handle_publishes(
             session, frame, session->intake.block, src, len);
+    }
+    if (frame->type == BROKER_FRAME_PUBLISH_BATCH) {
+        return handle_publish_batch(session, frame, session->intake.block);
     }
     handler *handle = handler_of(frame->type);
     if (handle == NULL) {

@@ -1,28 +1,354 @@
 /* SPDX-License-Identifier: MIT
  *
- * Publishes to streams; see durable.h. */
+ * Publishes to streams; see durable.h.
+ *
+ * What the store answers is dealt with in the order in which it was asked. When
+ * there is no memory to route the next one, it and those behind it wait: a
+ * message that was stored must not pass by its subscribers. */
 #include "durable.h"
 
+#include "forward.h"
 #include "session.h"
+#include "wire.h"
 
 #include "store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define OWNER_BYTES sizeof(uint64_t)
+
+struct durable {
+    TAILQ_ENTRY(durable) link; /* of core->durables */
+    struct core *core;
+    struct wait *wait; /* of the publisher, who may be gone */
+    struct capture *capture;
+    struct output_run slice;
+    uint64_t publisher_id; /* of its session */
+    uint64_t sequence;
+    int status; /* enum store_status, once answered */
+    bool answered, retains;
+};
+
+enum broker_status
+durable_status(int store_status)
+{
+    switch ((enum store_status)store_status) {
+    case STORE_OK:
+    case STORE_DUPLICATE:
+        return BROKER_OK;
+    case STORE_CONFLICT:
+        return BROKER_E_WRONG_LAST_SEQUENCE;
+    case STORE_NOT_FOUND:
+        return BROKER_E_UNKNOWN_STREAM;
+    case STORE_EXISTS:
+        return BROKER_E_NAME_IN_USE;
+    case STORE_FULL:
+        return BROKER_E_STREAM_FULL;
+    case STORE_NO_SPACE:
+        return BROKER_E_DISK_FULL;
+    case STORE_FAILED:
+        return BROKER_E_STORAGE;
+    case STORE_AGAIN:
+    case STORE_MEMORY:
+        return BROKER_E_MEMORY;
+    case STORE_INVALID:
+        break;
+    }
+    return BROKER_E_BAD_REQUEST;
+}
+
+static void
+durable_free(struct durable *durable)
+{
+    TAILQ_REMOVE(&durable->core->durables, durable, link);
+    block_unref(durable->slice.block);
+    capture_unref(durable->capture);
+    free(durable);
+}
+
+void
+durable_drop_all(struct core *core)
+{
+    while (!TAILQ_EMPTY(&core->durables)) {
+        struct durable *durable = TAILQ_FIRST(&core->durables);
+        if (durable->wait != NULL) {
+            wait_close(core, durable->wait);
+        }
+        durable_free(durable);
+    }
+}
+
+/* ---- routing what is durable --------------------------------------------- */
+
+static enum broker_status
+no_check(void *arg, struct broker_bytes topic)
+{
+    (void)arg;
+    (void)topic;
+    return BROKER_OK; /* it was checked when it was received */
+}
+
+static struct broker_bytes
+topic_of(const uint8_t *frame)
+{
+    return (struct broker_bytes){
+        wire_publish_topic(frame), wire_publish_topic_bytes(frame)};
+}
+
+static bool
+has_topic(const uint8_t *frame, struct broker_bytes topic)
+{
+    return wire_publish_topic_bytes(frame) == topic.len &&
+           memcmp(wire_publish_topic(frame), topic.data, topic.len) == 0;
+}
+
+/* The first frames of the slice, all of one topic. */
+static struct output_run
+first_of_topic(const struct output_run *slice)
+{
+    struct broker_bytes topic = topic_of(slice->data);
+    struct output_run first = *slice;
+    first.bytes = 0;
+    first.messages = 0;
+    while (first.messages < slice->messages &&
+           has_topic(slice->data + first.bytes, topic)) {
+        first.bytes += wire_frame_bytes(slice->data + first.bytes);
+        first.messages++;
+    }
+    return first;
+}
+
+/* What of the slice was routed is taken off it. False: memory is out. */
+static bool
+route_slice(struct durable *durable)
+{
+    struct core *core = durable->core;
+    struct output_run *rest = &durable->slice;
+    while (rest->messages > 0) {
+        enum broker_status status = BROKER_OK;
+        struct output_run first = first_of_topic(rest);
+        struct run run = {.route = deliver_route(core, topic_of(first.data),
+                              no_check, NULL, &status),
+            .publisher = core_find_session(core, durable->publisher_id),
+            .slice = first,
+            .stored = true};
+        if (run.route == NULL) {
+            return false;
+        }
+        deliver_run(core, &run);
+        route_unref(run.route);
+        rest->data += first.bytes;
+        rest->bytes -= first.bytes;
+        rest->messages -= first.messages;
+    }
+    return true;
+}
+
+/* A single message that is to be retained as well: home does both. *closes: it
+ * closes the wait too. */
+static bool
+route_retained(struct durable *durable, bool *closes)
+{
+    struct core *core = durable->core;
+    if (exchange_is_other(core->exchange, EXCHANGE_HOME)) {
+        *closes = forward_retain(core, &durable->slice, durable->wait,
+            durable->publisher_id, false, true);
+        return *closes;
+    }
+    struct run run = {
+        .publisher = core_find_session(core, durable->publisher_id),
+        .slice = durable->slice,
+        .stored = true};
+    return publish_retained(core, topic_of(durable->slice.data), &run) ==
+           BROKER_OK;
+}
+
+/* False: memory is out, nothing more happens before there is some. */
+static bool
+finish(struct durable *durable)
+{
+    struct core *core = durable->core;
+    struct wait *wait = durable->wait;
+    bool closes = false;
+    if (!exchange_has_room(core->exchange)) {
+        return false;
+    }
+    if (durable->status == STORE_OK) {
+        bool routed = durable->retains ? route_retained(durable, &closes)
+                                       : route_slice(durable);
+        if (!routed) {
+            return false;
+        }
+    }
+    if (wait != NULL) {
+        if (durable->status == STORE_OK || durable->status == STORE_DUPLICATE) {
+            wait_stored(wait, durable->capture, durable->sequence);
+            wait->is_duplicate = durable->status == STORE_DUPLICATE;
+        } else {
+            wait->status = durable_status(durable->status);
+            wait->sequence = durable->sequence;
+        }
+        if (!closes) {
+            wait_close(core, wait);
+        }
+    }
+    durable_free(durable);
+    return true;
+}
+
+static void
+finish_answered(struct core *core)
+{
+    struct durable *first;
+    while ((first = TAILQ_FIRST(&core->durables)) != NULL && first->answered &&
+           finish(first)) {
+    }
+}
+
+static void
+on_done(void *arg, const struct store_result *result)
+{
+    struct durable *durable = arg;
+    struct core *core = durable->core;
+    durable->answered = true;
+    durable->status = (int)result->status;
+    durable->sequence =
+        result->status == STORE_CONFLICT ? result->last_seq : result->first_seq;
+    if (durable->wait != NULL && durable->wait->is_batch) {
+        durable->sequence = result->last_seq;
+    }
+    if (result->status == STORE_OK) {
+        core->totals.stored_messages += durable->slice.messages;
+        core->totals.stored_bytes += durable->slice.bytes;
+    }
+}
+
+/* ---- storing ------------------------------------------------------------- */
+
+static struct durable *
+durable_new(
+    const struct session *session, const struct durable_request *request)
+{
+    struct durable *durable = calloc(1, sizeof *durable);
+    if (durable != NULL) {
+        durable->core = session->core;
+        durable->capture = capture_ref(request->capture);
+        durable->slice = request->run->slice;
+        block_ref(durable->slice.block);
+        durable->publisher_id = session->id;
+        durable->retains = request->retains;
+        TAILQ_INSERT_TAIL(&session->core->durables, durable, link);
+    }
+    return durable;
+}
+
+/* Who publishes: the session id, and whose it is. */
+static size_t
+publisher_of(const struct session *session, uint8_t dst[STORE_PUBLISHER_MAX])
+{
+    uint64_t owner = session_owner(session);
+    memcpy(dst, session->remote->claim->id, BROKER_SESSION_BYTES);
+    if (owner == 0) {
+        return BROKER_SESSION_BYTES;
+    }
+    memcpy(dst + BROKER_SESSION_BYTES, &owner, OWNER_BYTES);
+    return BROKER_SESSION_BYTES + OWNER_BYTES;
+}
+
+/* Append; nothing is said to anybody yet. */
+static enum store_status
+append(struct session *session, const struct durable_request *request,
+    struct durable *durable)
+{
+    const struct output_run *slice = &request->run->slice;
+    uint8_t publisher[STORE_PUBLISHER_MAX];
+    struct store_append append = {.stream = request->capture->stream,
+        .records = slice->data,
+        .bytes = slice->bytes,
+        .count = slice->messages,
+        .expects_last = request->expects_last,
+        .expected_last = request->expected_last,
+        .batch = request->is_batch,
+        .is_retry = request->is_retry,
+        .time_ms = session->core->wall_ms};
+    if (request->id != 0) {
+        append.publisher = publisher;
+        append.publisher_bytes = publisher_of(session, publisher);
+        append.number =
+            request->id + (request->is_batch ? 0 : slice->messages - 1);
+    }
+    return store_append(
+        session->core->options.store, &append, on_done, durable);
+}
+
+/* The store will not answer: refuse it in its place. */
+static void
+refuse(struct durable *durable, enum store_status status)
+{
+    durable->answered = true;
+    durable->status = (int)status;
+    finish_answered(durable->core);
+}
+
+bool
+durable_publish(struct session *session, const struct durable_request *request)
+{
+    struct core *core = session->core;
+    if (!store_has_room(core->options.store)) {
+        hold_for_store(session);
+        return false;
+    }
+    struct durable *durable = durable_new(session, request);
+    if (durable == NULL) {
+        session_abort(session);
+        return true;
+    }
+    enum store_status status = append(session, request, durable);
+    if (status == STORE_AGAIN) {
+        durable_free(durable);
+        hold_for_store(session);
+        return false;
+    }
+    struct wait *wait = wait_new(session, request->id,
+        request->is_batch ? 1 : request->run->slice.messages);
+    durable->wait = wait;
+    if (wait != NULL) {
+        wait->is_batch = request->is_batch;
+        if (request->id == 0) {
+            wait->frame = request->run->slice;
+            block_ref(wait->frame.block);
+        }
+    }
+    core->work += 1;
+    if (status != STORE_OK) {
+        refuse(durable, status);
+    }
+    return true;
+}
+
+/* ---- entry --------------------------------------------------------------- */
 
 void
 core_store_poll(struct core *core)
 {
-    store_poll(core->options.store);
+    if (core->options.store != NULL) {
+        store_poll(core->options.store);
+        finish_answered(core);
+    }
 }
 
 void
 core_store_room(struct core *core)
 {
-    (void)core;
+    hold_on_store_room(core);
 }
 
 void
 core_store_tick(struct core *core)
 {
     if (core->options.store != NULL) {
+        finish_answered(core); /* that had no memory before */
         store_tick(core->options.store);
     }
 }

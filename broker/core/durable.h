@@ -28,10 +28,10 @@ struct wait;
 struct durable_request {
     struct run *run;
     struct capture *capture;
-    uint32_t id;          /* publish number, or 0; of the first of several */
-    bool is_batch;        /* the run has one number */
+    uint32_t id;   /* publish number, or 0; of the first of several */
+    bool is_batch; /* the run has one number */
     bool is_retry;
-    bool retains;         /* one message, which is to be retained */
+    bool retains; /* one message, which is to be retained */
     bool expects_last;
     uint64_t expected_last;
 };

@@ -155,7 +155,7 @@ forward_to(struct core *core, uint32_t worker, const struct forward *forward)
 
 bool
 forward_retain(struct core *core, const struct output_run *slice,
-    struct wait *wait, uint64_t publisher_id, bool request)
+    struct wait *wait, uint64_t publisher_id, bool request, bool stored)
 {
     struct exchange *exchange = core->exchange;
     if (!exchange_has_room(exchange)) {
@@ -173,7 +173,8 @@ forward_retain(struct core *core, const struct output_run *slice,
         .messages = 1,
         .wait = wait,
         .publisher_id = publisher_id,
-        .request = request};
+        .request = request,
+        .stored = stored};
     exchange_count_run(exchange, EXCHANGE_HOME, slice->bytes, true);
     return true;
 }
@@ -308,7 +309,8 @@ forward_on_retain(
         .wait = wait,
         .origin_id = letter->publisher_id,
         .origin = from,
-        .request = letter->request};
+        .request = letter->request,
+        .stored = letter->stored};
     wait->status = publish_retained(core, topic_of(letter->data), &run);
     block_unref(letter->block);
     wait_close(core, wait);

@@ -31,7 +31,7 @@ bool forward_to(
 /* Send a publish that is to be retained to home, which routes it. The wait is
  * closed when that is done. False if memory is out. */
 bool forward_retain(struct core *core, const struct output_run *slice,
-    struct wait *wait, uint64_t publisher_id, bool request);
+    struct wait *wait, uint64_t publisher_id, bool request, bool stored);
 
 /* Letters. False: memory is out; nothing was done, try again later. */
 bool forward_on_run(

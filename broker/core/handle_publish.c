@@ -30,9 +30,8 @@ check_topic(void *arg, struct broker_bytes topic)
     return broker_topic_check(&core->limits, topic);
 }
 
-/* Why the session may not publish to the topic, or NULL if it may. */
-static const char *
-why_denied(const struct session *session, struct broker_bytes topic)
+const char *
+publish_why_denied(const struct session *session, struct broker_bytes topic)
 {
     const char *rule = NULL;
     if (session->rights == NULL ||
@@ -42,8 +41,18 @@ why_denied(const struct session *session, struct broker_bytes topic)
     return rule;
 }
 
-static void
-refuse_publish(struct session *session, const struct broker_publish *publish,
+void
+session_refuse_numbered(struct session *session, const struct refusal *refusal)
+{
+    session->core->totals.refused_publishes++;
+    session_refuse(session, refusal);
+    if (refusal->id != 0) {
+        session_settle(session, refusal->id);
+    }
+}
+
+void
+publish_refuse(struct session *session, const struct broker_publish *publish,
     enum broker_status code, const char *text)
 {
     struct refusal refusal = {.code = code,
@@ -60,11 +69,7 @@ refuse_publish(struct session *session, const struct broker_publish *publish,
         refusal.topic = publish->topic;
         session->core->totals.denied_publishes++;
     }
-    session->core->totals.refused_publishes++;
-    session_refuse(session, &refusal);
-    if (publish->id != 0) {
-        session_settle(session, publish->id);
-    }
+    session_refuse_numbered(session, &refusal);
 }
 
 void
@@ -77,7 +82,7 @@ session_refuse_publish(struct session *session, uint32_t id,
         publish.topic = (struct broker_bytes){
             body + PUBLISH_FIXED_BYTES, (size_t)body[0] << 8 | body[1]};
     }
-    refuse_publish(session, &publish, code, NULL);
+    publish_refuse(session, &publish, code, NULL);
 }
 
 /* ---- runs ---------------------------------------------------------------- */
@@ -164,13 +169,43 @@ extend_run(struct run *run, const struct pattern *pattern, size_t len)
 
 /* ---- publishes with something particular about them ---------------------- */
 
+struct particulars {
+    struct broker_bytes reply_to;
+    uint64_t deliver_at_ms; /* 0: at once */
+    uint64_t expected_last;
+    bool expects_last;
+};
+
 static bool
-is_particular(
-    const struct broker_publish *publish, struct broker_bytes *reply_to)
+read_fields(struct broker_bytes fields, struct particulars *out)
 {
-    *reply_to = (struct broker_bytes){NULL, 0};
-    return (publish->headers.len > 0 && broker_tlv_find(publish->headers,
-                                            BROKER_TAG_REPLY_TO, reply_to)) ||
+    bool any = false;
+    struct broker_tlv field;
+    while (broker_tlv_next(&fields, &field) == BROKER_OK) {
+        switch (field.tag) {
+        case BROKER_TAG_REPLY_TO:
+            out->reply_to = field.value;
+            break;
+        case BROKER_TAG_DELIVER_AT:
+            (void)broker_tlv_u64(field.value, &out->deliver_at_ms);
+            break;
+        case BROKER_TAG_EXPECTED_LAST_SEQUENCE:
+            out->expects_last =
+                broker_tlv_u64(field.value, &out->expected_last);
+            break;
+        default:
+            continue;
+        }
+        any = true;
+    }
+    return any;
+}
+
+static bool
+is_particular(const struct broker_publish *publish, struct particulars *out)
+{
+    *out = (struct particulars){.reply_to = {NULL, 0}};
+    return (publish->headers.len > 0 && read_fields(publish->headers, out)) ||
            (publish->flags & BROKER_FLAGS_STRUCTURAL) != 0 ||
            publish->topic.data[0] == '$';
 }
@@ -197,7 +232,7 @@ check_request(struct session *session, const struct broker_publish *publish,
         return status;
     }
     /* Whoever answers, the broker included, would do so for the requester. */
-    *text = why_denied(session, reply_to);
+    *text = publish_why_denied(session, reply_to);
     if (*text != NULL) {
         return BROKER_E_PUBLISH_DENIED;
     }
@@ -234,6 +269,11 @@ publish_retained(struct core *core, struct broker_bytes topic, struct run *run)
     } else {
         status = retain(core, topic, &run->slice);
     }
+    if (status != BROKER_OK && run->stored) {
+        /* No value rather than an old one, section 5.13. */
+        retained_clear(&core->retained, topic);
+        status = BROKER_OK;
+    }
     if (status == BROKER_OK) {
         run->request = false; /* it is kept: too late to refuse it */
         deliver_run(core, run);
@@ -258,7 +298,8 @@ retain_at_home(struct session *session, const struct broker_publish *publish,
     }
     wait->frame = run->slice;
     block_ref(wait->frame.block);
-    if (!forward_retain(core, &run->slice, wait, session->id, run->request)) {
+    if (!forward_retain(
+            core, &run->slice, wait, session->id, run->request, false)) {
         wait->status = BROKER_E_MEMORY;
         wait_close(core, wait);
         return BROKER_OK;
@@ -313,29 +354,87 @@ route_particular(struct session *session, const struct broker_publish *publish,
     return publish_retained(core, publish->topic, run);
 }
 
-static void
-publish_particular(struct session *session,
-    const struct broker_publish *publish, struct broker_bytes reply_to,
-    struct run *run)
+/* The stream that captures the topic, with a reference, or NULL. */
+static enum broker_status
+capture_of(
+    struct core *core, struct broker_bytes topic, struct capture **capture)
+{
+    enum broker_status status = BROKER_OK;
+    *capture = NULL;
+    if (core->options.store == NULL) {
+        return BROKER_OK;
+    }
+    struct route *route =
+        route_get(&core->routes, topic, check_topic, core, &status);
+    if (route != NULL) {
+        if (route->capture != NULL) {
+            *capture = capture_ref(route->capture);
+        }
+        route_unref(route);
+    }
+    return status;
+}
+
+/* For a topic that no stream captures. */
+static enum broker_status
+publish_plainly(struct session *session, const struct broker_publish *publish,
+    const struct particulars *particulars, struct run *run)
 {
     if (was_settled(session, publish)) {
-        ack_duplicate(session, publish->id);
-        return;
+        ack_duplicate(session, publish->id, false);
+        return BROKER_OK;
     }
-    const char *text = NULL;
+    if (particulars->expects_last || particulars->deliver_at_ms != 0) {
+        return session->core->options.store == NULL ? BROKER_E_NO_STORE
+                                                    : BROKER_E_NOT_CAPTURED;
+    }
+    return route_particular(session, publish, particulars->reply_to, run);
+}
+
+/* False: it waits for the store. */
+static bool
+publish_captured(struct session *session, const struct broker_publish *publish,
+    const struct particulars *particulars, struct run *run,
+    struct capture *capture)
+{
+    struct durable_request request = {.run = run,
+        .capture = capture,
+        .id = publish->id,
+        .is_retry = (publish->flags & BROKER_PUBLISH_RETRY) != 0,
+        .retains = (publish->flags & BROKER_PUBLISH_RETAIN) != 0,
+        .expects_last = particulars->expects_last,
+        .expected_last = particulars->expected_last};
+    return durable_publish(session, &request);
+}
+
+/* False: it waits for the store. */
+static bool
+publish_particular(struct session *session,
+    const struct broker_publish *publish, const struct particulars *particulars,
+    struct run *run)
+{
+    struct capture *capture = NULL;
+    bool done = true;
     enum broker_status status = BROKER_OK;
-    text = why_denied(session, publish->topic);
+    const char *text = publish_why_denied(session, publish->topic);
     if (text != NULL) {
         status = BROKER_E_PUBLISH_DENIED;
-    } else if (reply_to.len > 0) {
-        status = check_request(session, publish, reply_to, &text);
+    } else if (particulars->reply_to.len > 0) {
+        status = check_request(session, publish, particulars->reply_to, &text);
     }
-    if (status == BROKER_OK) {
-        status = route_particular(session, publish, reply_to, run);
+    if (status == BROKER_OK && publish->topic.data[0] != '$') {
+        status = capture_of(session->core, publish->topic, &capture);
     }
+    if (status == BROKER_OK && capture != NULL) {
+        done = publish_captured(session, publish, particulars, run, capture);
+    } else if (status == BROKER_OK) {
+        status = publish_plainly(session, publish, particulars, run);
+    }
+    capture_unref(capture);
     if (status != BROKER_OK) {
-        refuse_publish(session, publish, status, text);
+        publish_refuse(session, publish, status, text);
     }
+    return done;
 }
 
 /* ---- looking ahead ------------------------------------------------------- */
@@ -409,38 +508,56 @@ most_bytes(
     return bytes < core->run_bytes_max ? (size_t)bytes : core->run_bytes_max;
 }
 
+/* Extend the run, of one message without fields so far, as far as its route
+ * allows. */
 static void
+extend_for_route(const struct session *session,
+    const struct broker_publish *publish, struct run *run, size_t len)
+{
+    const struct core *core = session->core;
+    size_t most = most_bytes(core, run->route, run->slice.bytes);
+    most = len < most ? len : most;
+    struct pattern pattern = {.first = run->slice.data,
+        .head_bytes =
+            BROKER_HEADER_BYTES + PUBLISH_FIXED_BYTES + publish->topic.len,
+        .most_bytes = (size_t)BROKER_HEADER_BYTES + session->max_body_bytes};
+    if (most > run->slice.bytes) {
+        extend_run(run, &pattern, most);
+    }
+}
+
+/* False: it waits for the store. */
+static bool
 publish_run(struct session *session, const struct broker_publish *publish,
-    struct run *run, const uint8_t *src, size_t len)
+    struct run *run, size_t len)
 {
     struct core *core = session->core;
     enum broker_status status = BROKER_OK;
-    const char *rule = why_denied(session, publish->topic);
+    const char *rule = publish_why_denied(session, publish->topic);
     if (rule != NULL) {
-        refuse_publish(session, publish, BROKER_E_PUBLISH_DENIED, rule);
-        return;
+        publish_refuse(session, publish, BROKER_E_PUBLISH_DENIED, rule);
+        return true;
     }
-    look_ahead(core, src, len);
+    look_ahead(core, run->slice.data, len);
     run->route =
         deliver_route(core, publish->topic, check_topic, core, &status);
     if (run->route == NULL) {
-        refuse_publish(session, publish, status, NULL);
-        return;
+        publish_refuse(session, publish, status, NULL);
+        return true;
     }
     if (publish->headers.len == 0) {
-        size_t most = most_bytes(core, run->route, run->slice.bytes);
-        most = len < most ? len : most;
-        struct pattern pattern = {.first = src,
-            .head_bytes =
-                BROKER_HEADER_BYTES + PUBLISH_FIXED_BYTES + publish->topic.len,
-            .most_bytes =
-                (size_t)BROKER_HEADER_BYTES + session->max_body_bytes};
-        if (most > run->slice.bytes) {
-            extend_run(run, &pattern, most);
-        }
+        extend_for_route(session, publish, run, len);
     }
-    deliver_run(core, run);
+    bool done = true;
+    if (run->route->capture != NULL) {
+        struct durable_request request = {
+            .run = run, .capture = run->route->capture, .id = publish->id};
+        done = durable_publish(session, &request);
+    } else {
+        deliver_run(core, run);
+    }
     route_unref(run->route);
+    return done;
 }
 
 /* Refuse a frame that is well-formed but was not decoded. */
@@ -452,7 +569,7 @@ refuse_unread(struct session *session, const struct broker_frame *frame,
     size_t topic_bytes = (size_t)body[0] << 8 | body[1];
     struct broker_publish publish = {
         .id = frame->id, .topic = {body + PUBLISH_FIXED_BYTES, topic_bytes}};
-    refuse_publish(session, &publish, status, NULL);
+    publish_refuse(session, &publish, status, NULL);
 }
 
 size_t
@@ -472,13 +589,17 @@ handle_publishes(struct session *session, const struct broker_frame *frame,
             .bytes = frame_bytes,
             .messages = 1},
         .first_id = frame->id};
-    struct broker_bytes reply_to;
+    struct particulars particulars;
+    bool done = true;
     if (status != BROKER_OK) {
         refuse_unread(session, frame, status);
-    } else if (is_particular(&publish, &reply_to)) {
-        publish_particular(session, &publish, reply_to, &run);
+    } else if (is_particular(&publish, &particulars)) {
+        done = publish_particular(session, &publish, &particulars, &run);
     } else {
-        publish_run(session, &publish, &run, src, len);
+        done = publish_run(session, &publish, &run, len);
+    }
+    if (!done) {
+        return 0;
     }
     session->received_messages += run.slice.messages;
     hold_after_publish(session, run.slice.messages, run.slice.bytes);

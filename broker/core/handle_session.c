@@ -59,6 +59,7 @@ send_welcome(struct session *session, uint32_t id)
     size_t tlv_bytes = put_names(session, tlvs, sizeof tlvs);
     struct broker_welcome welcome = {.id = id,
         .version = BROKER_PROTOCOL_VERSION,
+        .features = session->knows_streams ? BROKER_FEATURE_STREAMS : 0,
         .max_body_bytes = session->max_body_bytes,
         .heartbeat_ms = session->heartbeat_ms,
         .max_subscriptions = session_max_subscriptions(session),
@@ -90,6 +91,7 @@ agree(struct session *session, const struct broker_hello *hello)
         hello->heartbeat_ms == 0 ? options->heartbeat_ms : hello->heartbeat_ms;
     session->heartbeat_ms = clamp(
         heartbeat_ms, options->heartbeat_min_ms, options->heartbeat_max_ms);
+    session->knows_streams = (hello->features & BROKER_FEATURE_STREAMS) != 0;
     struct broker_bytes name;
     if (broker_tlv_find(hello->tlvs, BROKER_TAG_NAME, &name)) {
         session->name = copy_name(name);

@@ -34,6 +34,8 @@ drop_reason(struct session *session, enum hold_reason reason)
         TAILQ_REMOVE(&session->core->working, session, hold.link);
     } else if (reason == HOLD_FULL) {
         TAILQ_REMOVE(&session->core->waiting, session, hold.link);
+    } else if (reason == HOLD_STORE) {
+        TAILQ_REMOVE(&session->core->storing, session->remote, storing);
     }
 }
 
@@ -311,6 +313,31 @@ hold_look_at_room(struct session *session)
     }
 }
 
+/* ---- the store ----------------------------------------------------------- */
+
+void
+hold_for_store(struct session *session)
+{
+    if ((session->hold.reasons & HOLD_STORE) != 0) {
+        return;
+    }
+    hold_begin(session, HOLD_STORE);
+    TAILQ_INSERT_TAIL(&session->core->storing, session->remote, storing);
+    session->core->totals.held_for_store++;
+    notice(session, HOLD_NOTICE_STORE, 0, NULL);
+}
+
+/* They go on in the next turn. */
+void
+hold_on_store_room(struct core *core)
+{
+    struct session_remote *remote;
+    while ((remote = TAILQ_FIRST(&core->storing)) != NULL) {
+        drop_reason(remote->session, HOLD_STORE);
+        hold_for_work(remote->session);
+    }
+}
+
 /* ---- deadlines ----------------------------------------------------------- */
 
 uint64_t
@@ -358,6 +385,7 @@ hold_cancel(struct session *session)
     drop_reason(session, HOLD_WORK);
     drop_reason(session, HOLD_TIME);
     drop_reason(session, HOLD_FULL);
+    drop_reason(session, HOLD_STORE);
     if (session->hold.is_full) {
         have_room(session);
     }
@@ -373,6 +401,7 @@ notice(struct session *session, enum hold_notice which, uint64_t limit,
         [HOLD_NOTICE_MEMORY] = BROKER_E_MEMORY_HIGH,
         [HOLD_NOTICE_RATE] = BROKER_E_RATE_HIGH,
         [HOLD_NOTICE_FULL] = BROKER_E_BLOCKED,
+        [HOLD_NOTICE_STORE] = BROKER_E_STORE_BUSY,
     };
     uint16_t now_s = (uint16_t)(session->core->now_ms / 1000 + 1);
     uint16_t *noticed_s = &session->hold.noticed_s[which];

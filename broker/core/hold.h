@@ -25,12 +25,14 @@ enum hold_reason {
     HOLD_WORK = 2,      /* it made the broker work enough for one turn */
     HOLD_TIME = 4,      /* its user is too fast, or memory is short */
     HOLD_FULL = 8,      /* a subscriber that chose to block is full */
+    HOLD_STORE = 16,    /* the store is behind with what was published */
 };
 
 enum hold_notice {
     HOLD_NOTICE_MEMORY,
     HOLD_NOTICE_RATE,
     HOLD_NOTICE_FULL,
+    HOLD_NOTICE_STORE,
     HOLD_NOTICES
 };
 
@@ -84,6 +86,10 @@ void hold_publisher_abroad(struct core *core, uint32_t worker,
     uint64_t publisher_id, struct session *full);
 /* Something left the queue of a session that is full. */
 void hold_look_at_room(struct session *session);
+
+/* The store takes nothing more for now; and it does again. */
+void hold_for_store(struct session *session);
+void hold_on_store_room(struct core *core);
 
 /* Letters. */
 void hold_on_full(struct core *core, uint64_t publisher_id, uint64_t full_id);

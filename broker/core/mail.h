@@ -79,6 +79,7 @@ struct letter {
             uint32_t pick_count;
             bool plain;   /* for the plain subscriptions */
             bool request; /* LETTER_RETAIN: has a REPLY_TO */
+            bool stored;  /* LETTER_RETAIN: in a stream */
         } run;
         struct letter_result {
             struct wait *wait;

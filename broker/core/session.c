@@ -149,6 +149,7 @@ session_free(struct session *session)
     core->totals.delivered_messages += session->output.delivered;
     core->totals.delivered_bytes += session->delivered_bytes;
     core->totals.dropped_messages += session->output.dropped;
+    capture_unref(session->ack.capture);
     free(session->name);
     free(session);
 }

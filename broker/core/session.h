@@ -10,9 +10,11 @@
 #define BROKER_CORE_SESSION_H
 
 #include "account.h"
+#include "capture.h"
 #include "claim.h"
 #include "core.h"
 #include "deadline.h"
+#include "durable.h"
 #include "exchange.h"
 #include "hold.h"
 #include "identity.h"
@@ -32,6 +34,8 @@ enum session_state { SESSION_HANDSHAKE, SESSION_OPEN, SESSION_CLOSING };
 /* PUBACKs that can still be merged (PROTOCOL.md section 4.7). count 0: none. */
 struct pending_ack {
     uint32_t last_id, count, matched, refused;
+    struct capture *capture; /* stored there, with a reference; else NULL */
+    uint64_t last_sequence;
 };
 
 /* What a session has to do with other workers; only where there are some. */
@@ -45,15 +49,14 @@ struct session_remote {
     uint64_t held_workers; /* with publishers that wait while this session is
                               full: a bit each */
     uint32_t making_count, wait_count, retiring_count;
-    bool is_suspended;       /* no frame is processed before a letter came */
-    bool is_settling;        /* in wait.c: what was held is going out */
-    bool is_deaf;            /* half-closed, and waits for members to retire */
-    bool is_blocked;         /* a SUBSCRIBE waits until nothing is held */
-    bool is_storing;         /* waits for the store to take more */
-    TAILQ_ENTRY(session_remote) storing; /* then of core->storing */
+    bool is_suspended; /* no frame is processed before a letter came */
+    bool is_settling;  /* in wait.c: what was held is going out */
+    bool is_deaf;      /* half-closed, and waits for members to retire */
+    bool is_blocked;   /* a SUBSCRIBE waits until nothing is held */
+    TAILQ_ENTRY(session_remote) storing; /* with HOLD_STORE */
     struct reader_list readers;          /* of streams */
-    struct session *session; /* whose this is */
-    struct table_link link;  /* by the session's id */
+    struct session *session;             /* whose this is */
+    struct table_link link;              /* by the session's id */
 };
 
 struct session {
@@ -94,6 +97,7 @@ struct session {
     uint32_t max_body_bytes;
     uint32_t heartbeat_ms;
     uint32_t last_publish;
+    bool knows_streams;      /* HELLO said so */
     uint32_t retry_after_ms; /* for GOAWAY */
     uint32_t skip_bytes;     /* of a refused frame, still to come */
     enum session_state state;
@@ -135,8 +139,8 @@ struct core {
     struct hold_list working;  /* go on in the next turn */
     struct hold_list waiting;  /* for a subscriber that is full */
     TAILQ_HEAD(, session_remote) storing; /* for the store to take more */
-    LIST_HEAD(, durable) durables;        /* appends in flight */
-    struct session *full;      /* the current run went to it, and it is full */
+    TAILQ_HEAD(, durable) durables; /* appends in flight, in their order */
+    struct session *full; /* the current run went to it, and it is full */
     struct table sessions_by_id; /* where there are other workers */
     struct subscription **picks; /* scratch of deliver.c */
     struct group_remote **remote_picks;
@@ -208,8 +212,13 @@ struct refusal {
     const char *text;
     uint64_t limit;
     struct broker_bytes topic;
+    const uint64_t *sequence; /* sent unless it is NULL */
 };
 void session_refuse(struct session *session, const struct refusal *refusal);
+/* Refuse what has a publish number, which is settled by that, unless it is
+ * 0. */
+void session_refuse_numbered(
+    struct session *session, const struct refusal *refusal);
 
 /* The peer broke the protocol: ERROR about the frame, GOAWAY, close. */
 void session_fail(struct session *session, enum broker_status code, uint32_t id,
@@ -313,10 +322,22 @@ void dispatch_input(struct session *session);
 
 /* Process consecutive PUBLISH frames at src[0..len), beginning with `frame`,
  * which is the first of them: a slice of `block`. Returns the bytes used, at
- * least those of the first frame. */
+ * least those of the first frame; or 0 if that has to wait for the store. */
 size_t handle_publishes(struct session *session,
     const struct broker_frame *frame, struct block *block, const uint8_t *src,
     size_t len);
+/* PUBLISH_BATCH, a slice of `block`. Returns the bytes used: all of it, or 0 if
+ * it has to wait for the store. (handle_batch.c) */
+size_t handle_publish_batch(struct session *session,
+    const struct broker_frame *frame, struct block *block);
+
+/* Why the session may not publish to the topic, or NULL if it may. */
+const char *publish_why_denied(
+    const struct session *session, struct broker_bytes topic);
+/* Refuse a publish; `text` may be NULL. */
+void publish_refuse(struct session *session,
+    const struct broker_publish *publish, enum broker_status code,
+    const char *text);
 
 /* A publish with RETAIN, where retained values are kept: keep it, route it.
  * Or the code to refuse it with. */
@@ -335,6 +356,7 @@ struct run {
     uint32_t first_id;  /* 0: no acknowledgement wanted */
     bool forwarded;     /* by another worker, which has counted it */
     bool request;       /* has a REPLY_TO: is to match */
+    bool stored;        /* is in a stream, and can be refused no more */
 };
 
 /* As route_get(), for a run that is to be delivered. MEMORY also if there is
@@ -356,9 +378,14 @@ void deliver_done(struct core *core);
 /* Note an acknowledgement, merged with those before if it can be. */
 void ack_note(struct session *session, uint32_t first_id, uint32_t count,
     uint32_t matched, uint32_t refused);
+/* The same for publishes that are durable in the stream of the capture, the
+ * first of them with this sequence (0: none yet). */
+void ack_note_stored(struct session *session, uint32_t first_id, uint32_t count,
+    struct capture *capture, uint64_t first_sequence);
 /* The publish number was dealt with, whatever the answer. */
 void session_settle(struct session *session, uint32_t id);
-void ack_duplicate(struct session *session, uint32_t id);
+/* It was answered before; or, if `stored`, it is durable. */
+void ack_duplicate(struct session *session, uint32_t id, bool stored);
 /* Write out what was noted. */
 void ack_flush(struct session *session);
 

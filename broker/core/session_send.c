@@ -95,6 +95,10 @@ put_refusal(const struct refusal *refusal, uint8_t *dst, size_t cap)
         status =
             broker_tlv_put(dst, cap, &pos, BROKER_TAG_TOPIC, refusal->topic);
     }
+    if (status == BROKER_OK && refusal->sequence != NULL) {
+        status = broker_tlv_put_u64(
+            dst, cap, &pos, BROKER_TAG_SEQUENCE, *refusal->sequence);
+    }
     assert(status == BROKER_OK);
     return pos;
 }

@@ -5,6 +5,7 @@
 
 #include "exchange.h"
 #include "session.h"
+#include "wire.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -55,6 +56,7 @@ static void
 wait_free(struct wait *wait)
 {
     block_unref(wait->frame.block);
+    capture_unref(wait->capture);
     free(wait->each);
     free(wait);
 }
@@ -84,6 +86,13 @@ wait_refused(
     for (uint32_t i = index; i < index + count; i++) {
         wait->each[i] += refused;
     }
+}
+
+void
+wait_stored(struct wait *wait, struct capture *capture, uint64_t sequence)
+{
+    wait->capture = capture_ref(capture);
+    wait->sequence = sequence;
 }
 
 /* ---- in order ------------------------------------------------------------ */
@@ -153,16 +162,68 @@ acknowledge(struct session *session, const struct wait *wait)
 }
 
 static void
+acknowledge_stored(struct session *session, const struct wait *wait)
+{
+    if (wait->first_id == 0) {
+        return;
+    }
+    if (wait->is_duplicate) {
+        ack_duplicate(session, wait->first_id, true);
+        return;
+    }
+    /* Of a batch, the sequence that is told is the last. */
+    ack_note_stored(session, wait->first_id, wait->is_batch ? 1 : wait->count,
+        wait->capture, wait->sequence);
+}
+
+/* What names a publish that has no number. */
+static struct broker_bytes
+topic_of(const struct output_run *frame, uint32_t id)
+{
+    if (id != 0 || frame->data == NULL) {
+        return (struct broker_bytes){NULL, 0};
+    }
+    return (struct broker_bytes){
+        wire_publish_topic(frame->data), wire_publish_topic_bytes(frame->data)};
+}
+
+/* Publishes that have no number are named by their topic, each of them. */
+static void
+refuse(struct session *session, const struct wait *wait)
+{
+    uint32_t count = wait->is_batch ? 1 : wait->count;
+    for (uint32_t i = 0; i < count && !session->aborted; i++) {
+        uint32_t id = wait->first_id == 0 ? 0 : wait->first_id + i;
+        struct refusal refusal = {.code = wait->status,
+            .id = id,
+            .frame_type = BROKER_FRAME_PUBLISH_BATCH,
+            .sequence = wait->status == BROKER_E_WRONG_LAST_SEQUENCE
+                            ? &wait->sequence
+                            : NULL};
+        if (!wait->is_batch) {
+            refusal.frame_type = BROKER_FRAME_PUBLISH;
+            refusal.topic = topic_of(&wait->frame, id);
+        }
+        session_refuse_numbered(session, &refusal);
+    }
+}
+
+static void
 answer(struct session *session, struct wait *wait)
 {
     enum broker_status status = wait->status;
+    if (wait->capture != NULL) {
+        acknowledge_stored(session, wait);
+        return;
+    }
     if (status == BROKER_OK && wait->request && wait->matched == 0) {
         status = BROKER_E_NO_SUBSCRIBERS;
     }
+    wait->status = status;
     if (status == BROKER_OK) {
         acknowledge(session, wait);
     } else {
-        session_refuse_publish(session, wait->first_id, status, &wait->frame);
+        refuse(session, wait);
     }
 }
 
@@ -282,7 +343,7 @@ wait_append(struct session *session, uint32_t first_id, uint32_t count,
     struct wait *last = TAILQ_LAST(&session->remote->waits, wait_queue);
     session_settle(session, first_id + count - 1);
     if (last->missing == 0 && last->first_id != 0 && last->each == NULL &&
-        last->status == BROKER_OK && !last->request &&
+        last->capture == NULL && last->status == BROKER_OK && !last->request &&
         last->held_end == session->remote->held_sum &&
         last->first_id + last->count == first_id && last->matched == matched &&
         last->refused == refused) {

@@ -42,6 +42,11 @@ struct wait {
     bool counts;  /* tells the origin how many matched: the first part does */
     bool request; /* has to match */
     bool resumes; /* the session is suspended until then */
+    /* Of publishes to a stream; section 5.13. Without `capture` for others. */
+    bool is_batch; /* one number for all of it */
+    bool is_duplicate;
+    struct capture *capture; /* holds a reference */
+    uint64_t sequence;       /* of the first; or, if refused for it, the last */
 };
 TAILQ_HEAD(wait_queue, wait);
 
@@ -67,6 +72,10 @@ wait_matched(struct wait *wait, uint32_t matched)
  * of the wait. */
 void wait_refused(
     struct wait *wait, uint32_t index, uint32_t count, uint32_t refused);
+
+/* They are durable in the stream of the capture, of which it takes a reference,
+ * from this sequence on. Nothing else can refuse them then. */
+void wait_stored(struct wait *wait, struct capture *capture, uint64_t sequence);
 
 /* One of the runs it waits for is done. May free the wait. */
 void wait_close(struct core *core, struct wait *wait);
