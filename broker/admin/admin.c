@@ -225,6 +225,9 @@ dropped_by_reason(const struct books *books)
         [DROP_CONFLATED] = "conflated",
         [DROP_TOO_LARGE] = "too_large",
         [DROP_MEMORY] = "memory",
+        [DROP_EXPIRED] = "expired",
+        [DROP_TRIMMED] = "trimmed",
+        [DROP_DAMAGED] = "damaged",
         [DROP_CLOSED] = "closed"};
     json_t *reasons = json_object();
     for (size_t i = 0; i < DROP_REASONS; i++) {

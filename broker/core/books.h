@@ -13,6 +13,9 @@ enum drop_reason {
     DROP_CONFLATED, /* the same, and a newer one of the topic was queued */
     DROP_TOO_LARGE, /* larger than the connection's max_body_bytes */
     DROP_MEMORY,    /* no memory to queue it */
+    DROP_EXPIRED,   /* of a stream: TTL_MS was over */
+    DROP_TRIMMED,   /* of a stream: a limit or a purge took it */
+    DROP_DAMAGED,   /* of a stream: its checksum failed */
     DROP_CLOSED,    /* still queued when connection or subscription ended */
     DROP_REASONS,
 };

@@ -12,6 +12,9 @@
  * is cut into pieces that fit a queue. */
 #define RUN_BYTES_MAX (256u * 1024u)
 
+/* What waits for memory looks for it so often. */
+#define MEMORY_LOOK_MS 10u
+
 static uint32_t
 run_bytes_max(const struct core_options *options)
 {
@@ -78,6 +81,8 @@ core_new(const struct core_options *options, const struct core_hooks *hooks,
     TAILQ_INIT(&core->waiting);
     TAILQ_INIT(&core->storing);
     TAILQ_INIT(&core->durables);
+    LIST_INIT(&core->readers_waiting);
+    LIST_INIT(&core->readers_ending);
     uint8_t seed[sizeof core->seed];
     hooks->random(hooks->arg, seed, sizeof seed);
     memcpy(&core->seed, seed, sizeof seed);
@@ -101,6 +106,7 @@ core_free(struct core *core)
         return;
     }
     durable_drop_all(core);
+    readers_drop_all(core);
     exchange_free(core->exchange);
     route_cache_fini(&core->routes);
     if (core->retained.pool != NULL) {
@@ -211,7 +217,12 @@ core_due(const struct core *core)
         return core->now_ms;
     }
     const struct deadline *first = deadline_first(&core->deadlines);
-    return first == NULL ? UINT64_MAX : first->due_ms;
+    uint64_t due_ms = first == NULL ? UINT64_MAX : first->due_ms;
+    bool waits = !LIST_EMPTY(&core->readers_waiting) ||
+                 (!TAILQ_EMPTY(&core->durables) &&
+                     durable_is_stuck(TAILQ_FIRST(&core->durables)));
+    uint64_t look_ms = core->now_ms + MEMORY_LOOK_MS;
+    return waits && look_ms < due_ms ? look_ms : due_ms;
 }
 
 void

@@ -30,6 +30,12 @@ handler_of(uint16_t type)
         return handle_subscribe;
     case BROKER_FRAME_UNSUBSCRIBE:
         return handle_unsubscribe;
+    case BROKER_FRAME_CONSUME:
+        return handle_consume;
+    case BROKER_FRAME_ACK:
+    case BROKER_FRAME_NACK:
+    case BROKER_FRAME_TOUCH:
+        return handle_settle;
     default:
         return NULL;
     }

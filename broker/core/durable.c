@@ -79,6 +79,12 @@ durable_drop_all(struct core *core)
     }
 }
 
+bool
+durable_is_stuck(const struct durable *durable)
+{
+    return durable->answered;
+}
+
 /* ---- routing what is durable --------------------------------------------- */
 
 static enum broker_status
@@ -349,6 +355,7 @@ core_store_tick(struct core *core)
 {
     if (core->options.store != NULL) {
         finish_answered(core); /* that had no memory before */
+        (void)readers_retry(core);
         store_tick(core->options.store);
     }
 }

@@ -42,6 +42,10 @@ struct durable_request {
 bool durable_publish(
     struct session *session, const struct durable_request *request);
 
+struct durable;
+/* The store has answered, and there was no memory to go on. */
+bool durable_is_stuck(const struct durable *durable);
+
 /* The core ends: nothing comes back any more. */
 void durable_drop_all(struct core *core);
 

@@ -15,8 +15,8 @@ subscription_hash(const struct session *session, uint32_t id)
     return table_hash(key, sizeof key, session->core->seed);
 }
 
-static struct subscription *
-find_subscription(const struct session *session, uint32_t id)
+struct subscription *
+subscription_find(const struct session *session, uint32_t id)
 {
     struct table_link *link = table_first(
         &session->core->subscriptions, subscription_hash(session, id));
@@ -81,15 +81,14 @@ check_rights(const struct session *session, struct broker_bytes filter,
 }
 
 /* Half of the memory is for messages, whatever subscriptions take. */
-static enum broker_status
-check_subscribe(
-    const struct session *session, const struct broker_subscribe *subscribe)
+enum broker_status
+subscription_check_new(const struct session *session, uint32_t id)
 {
     const struct block_pool *pool = &session->core->pool;
-    if (subscribe->id == 0) {
+    if (id == 0) {
         return BROKER_E_BAD_REQUEST;
     }
-    if (find_subscription(session, subscribe->id) != NULL) {
+    if (subscription_find(session, id) != NULL) {
         return BROKER_E_DUPLICATE_SUBSCRIPTION;
     }
     if (session->subscription_count >= session_max_subscriptions(session)) {
@@ -97,6 +96,18 @@ check_subscribe(
     }
     if (block_pool_others(pool) > pool->bytes_allowed / 2) {
         return BROKER_E_MEMORY;
+    }
+    return BROKER_OK;
+}
+
+static enum broker_status
+check_subscribe(
+    const struct session *session, const struct broker_subscribe *subscribe)
+{
+    enum broker_status new_status =
+        subscription_check_new(session, subscribe->id);
+    if (new_status != BROKER_OK) {
+        return new_status;
     }
     if (!policy_is_available(session->core, subscribe->overflow)) {
         return BROKER_E_UNSUPPORTED_POLICY;
@@ -120,11 +131,13 @@ stop_matching(struct subscription *subscription)
     index_remove(&core->index, subscription);
 }
 
-static void
-subscription_free(struct subscription *subscription)
+void
+subscription_remove(struct subscription *subscription)
 {
     struct session *session = subscription->session;
     assert(subscription->books.queued == 0);
+    reader_close(subscription);
+    attachment_close(subscription);
     stop_matching(subscription);
     table_remove(&session->core->subscriptions, &subscription->link);
     LIST_REMOVE(subscription, of_session);
@@ -133,9 +146,9 @@ subscription_free(struct subscription *subscription)
     context_unref(&subscription->own); /* and with the last one the memory */
 }
 
-static struct subscription *
+struct subscription *
 subscription_new(
-    struct session *session, const struct broker_subscribe *subscribe)
+    struct session *session, uint32_t id, enum broker_overflow overflow)
 {
     struct core *core = session->core;
     struct subscription *subscription = calloc(1, sizeof *subscription);
@@ -143,13 +156,12 @@ subscription_new(
         return NULL;
     }
     subscription->session = session;
-    subscription->id = subscribe->id;
+    subscription->id = id;
     context_init_own(&core->contexts, subscription, ++core->subscription_serial,
-        subscribe->overflow == BROKER_OVERFLOW_DEFAULT
-            ? BROKER_OVERFLOW_DROP_OLDEST
-            : subscribe->overflow);
+        overflow == BROKER_OVERFLOW_DEFAULT ? BROKER_OVERFLOW_DROP_OLDEST
+                                            : overflow);
     if (!table_insert(&core->subscriptions, &subscription->link,
-            subscription_hash(session, subscribe->id))) {
+            subscription_hash(session, id))) {
         free(subscription);
         return NULL;
     }
@@ -224,7 +236,7 @@ subscription_made(struct subscription *subscription, bool ok,
     if (!ok) {
         struct broker_frame frame = {
             .type = BROKER_FRAME_SUBSCRIBE, .id = subscription->id};
-        subscription_free(subscription);
+        subscription_remove(subscription);
         refuse(session, &frame, BROKER_E_MEMORY, 0, NULL);
         return;
     }
@@ -299,7 +311,8 @@ handle_subscribe(struct session *session, const struct broker_frame *frame)
         return;
     }
     ack_flush(session);
-    struct subscription *subscription = subscription_new(session, &subscribe);
+    struct subscription *subscription =
+        subscription_new(session, subscribe.id, subscribe.overflow);
     if (subscription == NULL) {
         refuse(session, frame, BROKER_E_MEMORY, 0, NULL);
         return;
@@ -353,7 +366,7 @@ end_subscription(struct session *session, struct subscription *subscription)
     } else {
         send_unsuback(session, subscription);
     }
-    subscription_free(subscription);
+    subscription_remove(subscription);
 }
 
 static void
@@ -378,7 +391,7 @@ handle_unsubscribe(struct session *session, const struct broker_frame *frame)
         session_fail(session, status, frame->id, frame->type);
         return;
     }
-    struct subscription *subscription = find_subscription(session, frame->id);
+    struct subscription *subscription = subscription_find(session, frame->id);
     if (status == BROKER_OK &&
         (subscription == NULL || subscription->draining)) {
         status = BROKER_E_UNKNOWN_SUBSCRIPTION;
@@ -475,6 +488,10 @@ session_set_rights(struct session *session, struct rights *rights)
         review(subscription);
         subscription = next;
     }
+    if (session->remote != NULL) {
+        readers_review(session);
+        attachments_review(session);
+    }
     rights_unref(before);
 }
 
@@ -509,6 +526,6 @@ void
 subscriptions_free(struct session *session)
 {
     while (!LIST_EMPTY(&session->subscriptions)) {
-        subscription_free(LIST_FIRST(&session->subscriptions));
+        subscription_remove(LIST_FIRST(&session->subscriptions));
     }
 }

@@ -310,7 +310,9 @@ output_owes(
     }
     for (uint32_t i = 0; i < output->count; i++) {
         const struct segment *segment = output_at(output, i);
-        if (segment_is_gap(segment) && segment->messages > 0 &&
+        /* A gap, or frames of a stream without a message among them. */
+        if ((segment_is_gap(segment) ? segment->messages > 0
+                                     : segment->messages == 0) &&
             context_has(segment->context, subscription)) {
             return true;
         }

@@ -154,8 +154,8 @@ sent_in_part(struct output *output, size_t taken)
     size_t end = 0;
     uint64_t messages = 0;
     while (end < taken) {
+        messages += wire_is_publish(segment->data + end) ? 1 : 0;
         end += wire_frame_bytes(segment->data + end);
-        messages++;
     }
     if (end > taken) {
         keep_rest(output, segment->block, segment->data + taken, end - taken);

@@ -63,6 +63,7 @@ remote_init(struct session *session)
     remote->session = session;
     TAILQ_INIT(&remote->makings);
     TAILQ_INIT(&remote->waits);
+    LIST_INIT(&remote->readers);
     session->remote = remote;
     return true;
 }
@@ -282,10 +283,14 @@ session_may_process(struct session *session, uint16_t frame_type)
     if (remote->is_suspended || remote->retiring_count > 0) {
         return false;
     }
-    if (frame_type != BROKER_FRAME_SUBSCRIBE) {
-        return remote->making_count == 0;
+    if (frame_type != BROKER_FRAME_SUBSCRIBE && remote->making_count > 0) {
+        return false;
     }
-    /* SUBACK would be held back, but not the messages that follow it. */
+    if (frame_type != BROKER_FRAME_SUBSCRIBE &&
+        frame_type != BROKER_FRAME_CONSUME) {
+        return true;
+    }
+    /* The answer would be held back, but not the messages that follow it. */
     remote->is_blocked = wait_holds(session);
     return !remote->is_blocked;
 }

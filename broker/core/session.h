@@ -10,6 +10,7 @@
 #define BROKER_CORE_SESSION_H
 
 #include "account.h"
+#include "attachment.h"
 #include "capture.h"
 #include "claim.h"
 #include "core.h"
@@ -139,7 +140,9 @@ struct core {
     struct hold_list working;  /* go on in the next turn */
     struct hold_list waiting;  /* for a subscriber that is full */
     TAILQ_HEAD(, session_remote) storing; /* for the store to take more */
-    TAILQ_HEAD(, durable) durables; /* appends in flight, in their order */
+    TAILQ_HEAD(, durable) durables;     /* appends in flight, in their order */
+    struct reader_list readers_waiting; /* for memory */
+    struct reader_list readers_ending;  /* for a last answer of the store */
     struct session *full; /* the current run went to it, and it is full */
     struct table sessions_by_id; /* where there are other workers */
     struct subscription **picks; /* scratch of deliver.c */
@@ -213,6 +216,7 @@ struct refusal {
     uint64_t limit;
     struct broker_bytes topic;
     const uint64_t *sequence; /* sent unless it is NULL */
+    bool ends_subscription;   /* the one with the id, whatever the code says */
 };
 void session_refuse(struct session *session, const struct refusal *refusal);
 /* Refuse what has a publish number, which is settled by that, unless it is
@@ -298,6 +302,17 @@ void handle_subscribe(
     struct session *session, const struct broker_frame *frame);
 void handle_unsubscribe(
     struct session *session, const struct broker_frame *frame);
+/* May the session have another subscription, with this id? */
+enum broker_status subscription_check_new(
+    const struct session *session, uint32_t id);
+/* A new one, in no index yet; NULL if memory is out. */
+struct subscription *subscription_new(
+    struct session *session, uint32_t id, enum broker_overflow overflow);
+/* The session's one with this id, or NULL. */
+struct subscription *subscription_find(
+    const struct session *session, uint32_t id);
+/* It is over, and its peer knows; nothing of it is queued. */
+void subscription_remove(struct subscription *subscription);
 /* A subscription is in the index (`ok`), or could not be: SUBACK and these
  * retained values, or ERROR, after which it is gone. */
 void subscription_made(struct subscription *subscription, bool ok,
@@ -312,6 +327,11 @@ void subscriptions_drained(struct session *session);
 void subscriptions_stop(struct session *session, bool groups_only);
 /* Free them all; nothing must be queued. */
 void subscriptions_free(struct session *session);
+
+/* ---- handle_consume.c ---------------------------------------------------- */
+
+void handle_consume(struct session *session, const struct broker_frame *frame);
+void handle_settle(struct session *session, const struct broker_frame *frame);
 
 /* ---- dispatch.c ---------------------------------------------------------- */
 

@@ -116,7 +116,9 @@ session_refuse(struct session *session, const struct refusal *refusal)
     struct broker_error error = {.id = refusal->id,
         .code = (uint16_t)refusal->code,
         .frame_type = refusal->frame_type,
-        .error_class = broker_status_class((unsigned)refusal->code),
+        .error_class = refusal->ends_subscription
+                           ? BROKER_CLASS_SUBSCRIPTION
+                           : broker_status_class((unsigned)refusal->code),
         .may_retry = broker_status_may_retry((unsigned)refusal->code),
         .tlvs = {tlvs, put_refusal(refusal, tlvs, cap)}};
     ack_flush(session);
@@ -220,6 +222,10 @@ session_output_sent(struct session *session, size_t bytes)
     }
     if (session->hold.is_full || session->hold.gave_up) {
         hold_look_at_room(session);
+    }
+    if (session->remote != NULL) {
+        readers_look(session);
+        attachments_look(session);
     }
     bool more = !output_is_empty(&session->output) ||
                 (session->state == SESSION_CLOSING && !session->goaway_sent &&

@@ -36,8 +36,10 @@ struct subscription {
     LIST_ENTRY(subscription) of_filter; /* plain ones of the same filter */
     struct books books;
     LIST_ENTRY(subscription) of_session;
-    struct topic_node *node;   /* the filter; NULL once it matches no more */
-    struct group *group;       /* NULL: a plain subscription */
+    struct topic_node *node; /* the filter; NULL once it matches no more */
+    struct group *group;     /* NULL: a plain subscription */
+    struct reader *reader;   /* it reads a stream, */
+    struct attachment *attachment; /* or takes part in a durable consumer */
     struct interest *interest; /* told to other workers; NULL: not in the index,
                                   or there are none */
     struct table_link link;    /* by session and id */

@@ -8,6 +8,7 @@
 
 #include <broker/codec.h>
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,6 +24,13 @@ static inline size_t
 wire_frame_bytes(const uint8_t *frame)
 {
     return (size_t)BROKER_HEADER_BYTES + wire_u32(frame);
+}
+
+/* Queued for readers of streams there are other frames among them. */
+static inline bool
+wire_is_publish(const uint8_t *frame)
+{
+    return (frame[4] << 8 | frame[5]) == BROKER_FRAME_PUBLISH;
 }
 
 static inline uint32_t
