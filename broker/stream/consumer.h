@@ -177,7 +177,7 @@ uint32_t consumer_outstanding(const struct consumer_attachment *attachment);
  * consumer_reset(). */
 uint64_t consumer_next_sequence(const struct consumer *consumer);
 /* How many messages could be offered now: read no further ahead. In mode none
- * UINT32_MAX, or 0 if nobody is attached. */
+ * UINT32_MAX, or 0 if nobody takes any. */
 uint32_t consumer_room(const struct consumer *consumer);
 
 /* New messages: `n` consecutive sequences from `first` on, all of which match.
