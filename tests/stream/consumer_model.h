@@ -90,7 +90,16 @@ void world_step(struct world *world);
  */
 void world_drain(struct world *world);
 
-/* ---- between consumer_model.c and world.c -------------------------------- */
+/* ---- between consumer_model.c, world.c and world_store.c ----------------- */
+
+/* A consumer from the beginning. */
+void world_start(struct world *world);
+/* Take some dead letters, and commit them with the cursor. */
+void world_commit(struct world *world);
+/* The first commit in flight is good, or not. */
+void world_committed(struct world *world, bool good);
+/* On with any of the cursors that are durable. */
+void world_crash(struct world *world);
 
 #define EXPECT(world, condition)                                               \
     world_expect(world, condition, __FILE__, __LINE__, #condition)
