@@ -9,6 +9,9 @@
 #include "cursor.h"
 #include "message.h"
 
+/* The smallest PUBLISH: a topic of one byte. */
+#define BATCH_BYTES_MIN (BROKER_HEADER_BYTES + 5)
+
 /* Take the first of `frames` off: a PUBLISH that may stand in a batch. */
 static enum broker_status
 next_inner(struct broker_bytes *frames)
@@ -38,6 +41,9 @@ broker_publish_batch_decode(
     uint32_t count = 0;
 
     assert(frame->type == BROKER_FRAME_PUBLISH_BATCH);
+    if (rest.len < BATCH_BYTES_MIN) {
+        return BROKER_E_MALFORMED;
+    }
     /* As with fields: malformed anywhere comes before a field not known. */
     while (rest.len > 0) {
         enum broker_status one = next_inner(&rest);
@@ -60,7 +66,7 @@ broker_publish_batch_decode(
 size_t
 broker_publish_batch_size(const struct broker_publish_batch *m)
 {
-    if (m->frames.len == 0 ||
+    if (m->frames.len < BATCH_BYTES_MIN ||
         codec_flags_undefined(m->flags, BROKER_BATCH_RETRY)) {
         return 0;
     }

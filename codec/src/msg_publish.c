@@ -90,10 +90,12 @@ static bool
 puback_is_valid(const struct broker_puback *m)
 {
     bool duplicate = (m->flags & BROKER_PUBACK_DUPLICATE) != 0;
+    bool routed_later = m->level == BROKER_LEVEL_SYNCED;
 
     return m->id != 0 && m->level >= BROKER_LEVEL_ROUTED &&
            m->level <= BROKER_LEVEL_SYNCED && m->count >= 1 &&
-           m->refused <= m->matched && !(duplicate && m->matched != 0);
+           m->refused <= m->matched &&
+           !((duplicate || routed_later) && m->matched != 0);
 }
 
 enum broker_status

@@ -110,6 +110,14 @@ broker_consume_encode(
 
 /* ---- CONSUME_REPLY ------------------------------------------------------- */
 
+/* A reader acknowledges nothing, so it has no window. */
+static bool
+consume_reply_is_valid(const struct broker_consume_reply *m)
+{
+    return m->ack <= BROKER_ACK_EACH &&
+           (m->ack != BROKER_ACK_READER || m->window == 0);
+}
+
 enum broker_status
 broker_consume_reply_decode(
     const struct broker_frame *frame, struct broker_consume_reply *out)
@@ -126,7 +134,7 @@ broker_consume_reply_decode(
     reader_zeros(&r, 3);
     m.window = reader_u32(&r);
     m.tlvs = reader_rest(&r);
-    if (r.failed || m.ack > BROKER_ACK_EACH) {
+    if (r.failed || !consume_reply_is_valid(&m)) {
         return BROKER_E_MALFORMED;
     }
     status = codec_tags_check(m.tlvs, TAG_BIT(BROKER_TAG_STREAM));
@@ -139,7 +147,7 @@ broker_consume_reply_decode(
 size_t
 broker_consume_reply_size(const struct broker_consume_reply *m)
 {
-    if (m->ack > BROKER_ACK_EACH) {
+    if (!consume_reply_is_valid(m)) {
         return 0;
     }
     return codec_frame_size(CONSUME_REPLY_FIXED_BYTES, m->tlvs.len, 0, 0);
@@ -170,6 +178,13 @@ broker_consume_reply_encode(
 
 /* ---- POSITION ------------------------------------------------------------ */
 
+/* Where no message follows there is none to tell a time or deliveries of. */
+static bool
+position_is_valid(const struct broker_position *m)
+{
+    return m->count != 0 || (m->time_ms == 0 && m->deliveries == 0);
+}
+
 enum broker_status
 broker_position_decode(
     const struct broker_frame *frame, struct broker_position *out)
@@ -182,7 +197,7 @@ broker_position_decode(
     m.time_ms = reader_u64(&r);
     m.count = reader_u32(&r);
     m.deliveries = reader_u32(&r);
-    if (r.failed) {
+    if (r.failed || reader_left(&r) != 0 || !position_is_valid(&m)) {
         return BROKER_E_MALFORMED;
     }
     *out = m;
@@ -192,7 +207,9 @@ broker_position_decode(
 size_t
 broker_position_size(const struct broker_position *m)
 {
-    (void)m;
+    if (!position_is_valid(m)) {
+        return 0;
+    }
     return codec_frame_size(POSITION_BYTES, 0, 0, 0);
 }
 

@@ -36,6 +36,11 @@ ANY_FUNCTIONS(unsubscribe)
 ANY_FUNCTIONS(unsuback)
 ANY_FUNCTIONS(context)
 ANY_FUNCTIONS(gap)
+ANY_FUNCTIONS(publish_batch)
+ANY_FUNCTIONS(consume)
+ANY_FUNCTIONS(consume_reply)
+ANY_FUNCTIONS(position)
+ANY_FUNCTIONS(settle)
 ANY_FUNCTIONS(notice)
 
 #define ANY_ROW(TYPE, name, keeps_flags)                                       \
@@ -59,6 +64,13 @@ static const struct any_type any_types[] = {
     ANY_ROW(UNSUBACK, unsuback, false),
     ANY_ROW(CONTEXT, context, true),
     ANY_ROW(GAP, gap, false),
+    ANY_ROW(PUBLISH_BATCH, publish_batch, true),
+    ANY_ROW(CONSUME, consume, false),
+    ANY_ROW(CONSUME_REPLY, consume_reply, false),
+    ANY_ROW(POSITION, position, false),
+    ANY_ROW(ACK, settle, false),
+    ANY_ROW(NACK, settle, false),
+    ANY_ROW(TOUCH, settle, false),
     ANY_ROW(NOTICE, notice, false),
 };
 
@@ -146,12 +158,94 @@ encode_again(const struct any_type *type, const struct broker_frame *frame,
 
 /* Every field of PUBLISH that others route by lies within the body. */
 static bool
-views_are_inside(
+publish_is_inside(
     const struct broker_frame *frame, const struct broker_publish *m)
 {
     return is_view_of(m->topic, frame->body) &&
            is_view_of(m->headers, frame->body) &&
            is_view_of(m->payload, frame->body);
+}
+
+static bool
+consume_is_inside(
+    const struct broker_frame *frame, const struct broker_consume *m)
+{
+    return is_view_of(m->stream, frame->body) &&
+           is_view_of(m->consumer, frame->body) &&
+           is_view_of(m->filter, frame->body) &&
+           is_view_of(m->tlvs, frame->body);
+}
+
+/* Whoever takes the frames of a batch off, as codec.h says, gets so many
+ * publishes and nothing else. */
+static bool
+batch_is_publishes(
+    const struct broker_frame *frame, const struct broker_publish_batch *m)
+{
+    static const struct broker_limits limits = BROKER_LIMITS_DEFAULT;
+    struct broker_bytes rest = m->frames;
+    uint32_t count = 0;
+
+    while (rest.len > 0) {
+        struct broker_publish publish;
+        struct broker_frame inner;
+        size_t n;
+
+        if (broker_frame_decode(&limits, rest.data, rest.len, &inner, &n) !=
+                BROKER_OK ||
+            inner.type != BROKER_FRAME_PUBLISH || inner.id != 0 ||
+            broker_publish_decode(&inner, &publish) != BROKER_OK ||
+            !publish_is_inside(frame, &publish)) {
+            return false;
+        }
+        rest.data += n;
+        rest.len -= n;
+        count++;
+    }
+    return count == m->count && count >= 1;
+}
+
+/* The ranges are in order in themselves, and there is one. */
+static bool
+ranges_are_ordered(struct broker_ranges ranges)
+{
+    for (size_t i = 0; i < ranges.count; i++) {
+        uint64_t first, last;
+
+        broker_ranges_get(ranges, i, &first, &last);
+        if (first > last) {
+            return false;
+        }
+    }
+    return ranges.count >= 1;
+}
+
+/* What a receiver relies on beyond the bytes: NULL, or what is wrong. */
+static const char *
+check_contents(const struct broker_frame *frame, const union any_message *m)
+{
+    bool good = true;
+
+    switch (frame->type) {
+    case BROKER_FRAME_PUBLISH:
+        good = publish_is_inside(frame, &m->publish);
+        break;
+    case BROKER_FRAME_CONSUME:
+        good = consume_is_inside(frame, &m->consume);
+        break;
+    case BROKER_FRAME_PUBLISH_BATCH:
+        good = batch_is_publishes(frame, &m->publish_batch);
+        break;
+    case BROKER_FRAME_ACK:
+    case BROKER_FRAME_NACK:
+    case BROKER_FRAME_TOUCH:
+        good = m->settle.type == frame->type &&
+               ranges_are_ordered(m->settle.ranges);
+        break;
+    default:
+        break;
+    }
+    return good ? NULL : "what was decoded is not what it has to be";
 }
 
 const char *
@@ -160,6 +254,7 @@ any_check_body(const struct broker_frame *frame)
     const struct any_type *type = any_type_find(frame->type);
     union any_message m;
     enum broker_status status;
+    const char *broken;
 
     if (type == NULL) {
         return NULL;
@@ -168,11 +263,8 @@ any_check_body(const struct broker_frame *frame)
     status = type->decode(frame, &m);
     switch (status) {
     case BROKER_OK:
-        if (frame->type == BROKER_FRAME_PUBLISH &&
-            !views_are_inside(frame, &m.publish)) {
-            return "a view lies outside of the body";
-        }
-        return encode_again(type, frame, &m);
+        broken = check_contents(frame, &m);
+        return broken != NULL ? broken : encode_again(type, frame, &m);
     case BROKER_E_BAD_MAGIC:
         if (frame->type != BROKER_FRAME_HELLO) {
             return "BAD_MAGIC, but not from HELLO";

@@ -23,6 +23,11 @@ union any_message {
     struct broker_unsuback unsuback;
     struct broker_context context;
     struct broker_gap gap;
+    struct broker_publish_batch publish_batch;
+    struct broker_consume consume;
+    struct broker_consume_reply consume_reply;
+    struct broker_position position;
+    struct broker_settle settle;
     struct broker_notice notice;
 };
 

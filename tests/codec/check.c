@@ -67,7 +67,8 @@ check_each_golden(struct check_report *report, const char *dir,
     check_golden_cb callback, void *arg)
 {
     static const char *const names[] = {"session.txt", "publish.txt",
-        "subscribe.txt", "delivery.txt", "report.txt", "unknown.txt"};
+        "subscribe.txt", "delivery.txt", "streams.txt", "report.txt",
+        "unknown.txt"};
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         struct vector_file file;

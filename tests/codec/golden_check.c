@@ -98,17 +98,26 @@ visit_array(struct visit *v, const char *key, uint8_t *array, size_t len)
     }
 }
 
-static struct broker_ids
-visit_ids(struct visit *v, struct broker_ids ids)
+/* How many numbers a line stands for. */
+static size_t
+line_numbers(const struct vector_line *line)
 {
-    const struct vector_line *line = visit_line(v, "ids");
-    size_t count = 0, wrong = 0, times;
-    uint8_t *wire;
+    size_t count = 0, times;
 
     for (size_t i = 1; i < line->words; i++) {
         vector_get_number(line, i, &times);
         count += times;
     }
+    return count;
+}
+
+static struct broker_ids
+visit_ids(struct visit *v, struct broker_ids ids)
+{
+    const struct vector_line *line = visit_line(v, "ids");
+    size_t count = line_numbers(line), wrong = 0, times;
+    uint8_t *wire;
+
     check_that(v->report, line, v->fill || ids.count == count,
         "%zu ids, not %zu", ids.count, count);
     wire = visit_keep(v, malloc(count * 4));
@@ -128,6 +137,42 @@ visit_ids(struct visit *v, struct broker_ids ids)
         ids.count = count;
     }
     return ids;
+}
+
+/* The numbers of the line in pairs. */
+static struct broker_ranges
+visit_ranges(struct visit *v, struct broker_ranges ranges)
+{
+    const struct vector_line *line = visit_line(v, "ranges");
+    size_t numbers = line_numbers(line), n = 0, wrong = 0, times;
+    uint64_t ends[2], found[2];
+    uint8_t *wire;
+
+    check_that(v->report, line, numbers % 2 == 0, "half of a range");
+    check_that(v->report, line, v->fill || ranges.count == numbers / 2,
+        "%zu ranges, not %zu", ranges.count, numbers / 2);
+    wire = visit_keep(v, malloc((numbers + 1) / 2 * BROKER_RANGE_BYTES));
+    for (size_t i = 1; i < line->words; i++) {
+        uint64_t number = vector_get_number(line, i, &times);
+
+        for (; times > 0; times--) {
+            ends[n++ % 2] = number;
+            if (n % 2 != 0) {
+                continue;
+            }
+            broker_ranges_set(wire, n / 2 - 1, ends[0], ends[1]);
+            if (!v->fill && n / 2 <= ranges.count) {
+                broker_ranges_get(ranges, n / 2 - 1, &found[0], &found[1]);
+                wrong += memcmp(ends, found, sizeof ends) != 0;
+            }
+        }
+    }
+    check_that(v->report, line, wrong == 0, "%zu ranges differ", wrong);
+    if (v->fill) {
+        ranges.data = wire;
+        ranges.count = numbers / 2;
+    }
+    return ranges;
 }
 
 /* ---- extension fields ---------------------------------------------------- */
@@ -354,6 +399,65 @@ visit_gap(struct visit *v, struct broker_gap *m)
 }
 
 static void
+visit_publish_batch(struct visit *v, struct broker_publish_batch *m)
+{
+    VISIT(v, uint16_t, m, flags);
+    VISIT(v, uint32_t, m, id);
+    VISIT(v, uint32_t, m, count);
+    m->frames = visit_view(v, "frames", m->frames);
+}
+
+static void
+visit_consume(struct visit *v, struct broker_consume *m)
+{
+    VISIT(v, uint32_t, m, id);
+    m->stream = visit_view(v, "stream", m->stream);
+    m->consumer = visit_view(v, "consumer", m->consumer);
+    m->filter = visit_view(v, "filter", m->filter);
+    VISIT(v, enum broker_start, m, start);
+    VISIT(v, uint8_t, m, options);
+    VISIT(v, uint64_t, m, value);
+    VISIT(v, uint32_t, m, window);
+    m->tlvs = visit_fields(v, m->tlvs);
+}
+
+static void
+visit_consume_reply(struct visit *v, struct broker_consume_reply *m)
+{
+    VISIT(v, uint32_t, m, id);
+    VISIT(v, uint64_t, m, first_sequence);
+    VISIT(v, uint64_t, m, last_sequence);
+    VISIT(v, uint64_t, m, next_sequence);
+    VISIT(v, enum broker_ack_mode, m, ack);
+    VISIT(v, uint32_t, m, window);
+    m->tlvs = visit_fields(v, m->tlvs);
+}
+
+static void
+visit_position(struct visit *v, struct broker_position *m)
+{
+    VISIT(v, uint32_t, m, id);
+    VISIT(v, uint64_t, m, sequence);
+    VISIT(v, uint64_t, m, time_ms);
+    VISIT(v, uint32_t, m, count);
+    VISIT(v, uint32_t, m, deliveries);
+}
+
+static void
+visit_settle(struct visit *v, struct broker_settle *m)
+{
+    uint16_t type = check_frame_type(v->record);
+
+    check_that(v->report, v->record->lines, v->fill || m->type == type,
+        "ACK, NACK and TOUCH are mixed up");
+    m->type = type;
+    VISIT(v, uint32_t, m, id);
+    VISIT(v, uint8_t, m, kind);
+    VISIT(v, uint32_t, m, delay_ms);
+    m->ranges = visit_ranges(v, m->ranges);
+}
+
+static void
 visit_message(struct visit *v, uint16_t type, union any_message *m)
 {
     switch (type) {
@@ -376,6 +480,13 @@ visit_message(struct visit *v, uint16_t type, union any_message *m)
         VISIT_TYPE(UNSUBACK, unsuback);
         VISIT_TYPE(CONTEXT, context);
         VISIT_TYPE(GAP, gap);
+        VISIT_TYPE(PUBLISH_BATCH, publish_batch);
+        VISIT_TYPE(CONSUME, consume);
+        VISIT_TYPE(CONSUME_REPLY, consume_reply);
+        VISIT_TYPE(POSITION, position);
+        VISIT_TYPE(ACK, settle);
+        VISIT_TYPE(NACK, settle);
+        VISIT_TYPE(TOUCH, settle);
     default:
         vector_fatal(v->record->lines, "a type without values");
     }

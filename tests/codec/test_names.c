@@ -78,7 +78,9 @@ Test(names, written_out)
     cr_assert(broker_status_may_retry(304));
     cr_assert_eq(broker_status_class(205), BROKER_CLASS_SUBSCRIPTION);
     cr_assert_str_eq(broker_status_name(501), "STORAGE");
-    cr_assert_eq(broker_status_class(501), BROKER_CLASS_NONE);
+    cr_assert_eq(broker_status_class(501), BROKER_CLASS_REQUEST);
+    cr_assert_str_eq(broker_status_name(407), "RATE");
+    cr_assert_eq(broker_status_class(407), BROKER_CLASS_NONE);
 }
 
 Test(names, results_that_are_no_errors)

@@ -68,6 +68,26 @@ FIXED_THEN_FIELDS(puback, 16)
 FIXED_THEN_FIELDS(suback, 8)
 FIXED_THEN_FIELDS(unsubscribe, 0)
 FIXED_THEN_FIELDS(unsuback, 24)
+FIXED_THEN_FIELDS(consume_reply, 32)
+
+/* No name of CONSUME may have this length, whatever the others have. */
+static void
+huge_names(size_t len)
+{
+    struct broker_consume stream = {
+        .start = BROKER_START_FIRST, .stream = view_of(len)};
+    struct broker_consume filter = {
+        .start = BROKER_START_FIRST, .filter = view_of(len)};
+    struct broker_consume both = {.start = BROKER_START_FIRST,
+        .stream = view_of(SIZE_MAX - len + 1),
+        .filter = view_of(len)};
+    struct broker_consume consumer = {.consumer = view_of(len)};
+
+    ASSERT_UNFIT(consume, &stream);
+    ASSERT_UNFIT(consume, &filter);
+    ASSERT_UNFIT(consume, &both);
+    ASSERT_UNFIT(consume, &consumer);
+}
 
 Test(size, publish)
 {
@@ -162,6 +182,144 @@ Test(size, gap)
     }
 }
 
+Test(size, publish_batch)
+{
+    struct broker_publish_batch m = {.frames = view_of(17)};
+
+    cr_assert_eq(broker_publish_batch_size(&m), 12 + 17);
+    m.frames = view_of(16);
+    ASSERT_UNFIT(publish_batch, &m);
+    m.frames = (struct broker_bytes){NULL, 0};
+    ASSERT_UNFIT(publish_batch, &m);
+    m.frames = view_of(BROKER_BODY_BYTES_MAX);
+    cr_assert_eq(
+        broker_publish_batch_size(&m), 12 + (size_t)BROKER_BODY_BYTES_MAX);
+    for (size_t i = 0; i < HUGE_COUNT; i++) {
+        m.frames = view_of(huge[i]);
+        ASSERT_UNFIT(publish_batch, &m);
+    }
+}
+
+/* What a header check would have refused is refused without one as well. */
+Test(size, batch_of_nothing)
+{
+    struct broker_frame frame = {.type = BROKER_FRAME_PUBLISH_BATCH};
+    struct broker_publish_batch m = {.count = 4711};
+
+    cr_assert_eq(broker_publish_batch_decode(&frame, &m), BROKER_E_MALFORMED);
+    cr_assert_eq(m.count, 4711);
+}
+
+Test(size, consume)
+{
+    struct broker_consume reader = {
+        .start = BROKER_START_FIRST, .stream = view_of(1)};
+    struct broker_consume consumer = {.consumer = view_of(1), .window = 1};
+
+    cr_assert_eq(broker_consume_size(&reader), 12 + 20 + 1);
+    cr_assert_eq(broker_consume_size(&consumer), 12 + 20 + 1);
+    reader.stream = reader.filter = view_of(65535);
+    cr_assert_eq(broker_consume_size(&reader), 12 + 20 + 2 * 65535);
+    reader.tlvs = view_of(BROKER_BODY_BYTES_MAX - 20 - 2 * 65535);
+    cr_assert_eq(
+        broker_consume_size(&reader), 12 + (size_t)BROKER_BODY_BYTES_MAX);
+    reader.tlvs.len++;
+    ASSERT_UNFIT(consume, &reader);
+    huge_names(65536);
+    for (size_t i = 0; i < HUGE_COUNT; i++) {
+        huge_names(huge[i]);
+        reader.tlvs = view_of(huge[i]);
+        ASSERT_UNFIT(consume, &reader);
+    }
+}
+
+/* A reader or a consumer, and nothing of the one in the other. */
+Test(size, consume_contradictions)
+{
+    const struct broker_consume bad[] = {
+        {.start = BROKER_START_FIRST},
+        {.stream = view_of(1)},
+        {.stream = view_of(1), .start = (enum broker_start)8},
+        {.stream = view_of(1), .start = (enum broker_start)257},
+        {.stream = view_of(1), .start = BROKER_START_NEW, .value = 1},
+        {.stream = view_of(1), .start = BROKER_START_NEW, .options = 2},
+        {.stream = view_of(1), .start = BROKER_START_NEW, .window = 1},
+        {.consumer = view_of(1), .start = BROKER_START_LAST},
+        {.consumer = view_of(1), .stream = view_of(1)},
+        {.consumer = view_of(1), .filter = view_of(1)},
+        {.consumer = view_of(1), .options = BROKER_CONSUME_END},
+        {.consumer = view_of(1), .value = 1},
+    };
+
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        ASSERT_UNFIT(consume, &bad[i]);
+    }
+}
+
+Test(size, consume_reply_contradictions)
+{
+    struct broker_consume_reply window = {.window = 1};
+    struct broker_consume_reply ack = {.ack = (enum broker_ack_mode)4};
+    struct broker_consume_reply wide = {.ack = (enum broker_ack_mode)257};
+
+    ASSERT_UNFIT(consume_reply, &window);
+    ASSERT_UNFIT(consume_reply, &ack);
+    ASSERT_UNFIT(consume_reply, &wide);
+    window.ack = BROKER_ACK_NONE;
+    cr_assert_eq(broker_consume_reply_size(&window), 12 + 32);
+}
+
+Test(size, position)
+{
+    struct broker_position m = {.sequence = 1};
+
+    cr_assert_eq(broker_position_size(&m), 12 + 24);
+    m.time_ms = 1;
+    ASSERT_UNFIT(position, &m);
+    m.time_ms = 0;
+    m.deliveries = 1;
+    ASSERT_UNFIT(position, &m);
+    m.count = 1;
+    cr_assert_eq(broker_position_size(&m), 12 + 24);
+}
+
+Test(size, settle)
+{
+    static const uint8_t most_kinds[] = {2, 2, 1};
+    const size_t most = (BROKER_BODY_BYTES_MAX - 8) / BROKER_RANGE_BYTES;
+    struct broker_settle m = {.kind = 1};
+
+    for (m.type = BROKER_FRAME_ACK; m.type <= BROKER_FRAME_TOUCH; m.type++) {
+        m.ranges = (struct broker_ranges){&byte, most};
+        cr_assert_eq(broker_settle_size(&m), 12 + 8 + most * 16);
+        m.ranges.count++;
+        ASSERT_UNFIT(settle, &m);
+        for (size_t i = 0; i < HUGE_COUNT; i++) {
+            m.ranges.count = huge[i];
+            ASSERT_UNFIT(settle, &m);
+        }
+        m.ranges = (struct broker_ranges){NULL, 0};
+        ASSERT_UNFIT(settle, &m);
+        m.ranges = (struct broker_ranges){&byte, 1};
+        for (unsigned kind = 0; kind < 256; kind++) {
+            m.kind = (uint8_t)kind;
+            cr_assert_eq(broker_settle_size(&m) != 0,
+                kind >= 1 && kind <= most_kinds[m.type - BROKER_FRAME_ACK]);
+        }
+        m.kind = 1;
+        m.delay_ms = 1;
+        cr_assert_eq(broker_settle_size(&m) != 0, m.type == BROKER_FRAME_NACK);
+        m.delay_ms = 0;
+    }
+    ASSERT_UNFIT(settle, &m); /* NACK and its neighbours, no others */
+    m.type = BROKER_FRAME_ACK - 1;
+    ASSERT_UNFIT(settle, &m);
+    m = (struct broker_settle){.type = BROKER_FRAME_ACK,
+        .kind = BROKER_ACK_UP_TO,
+        .ranges = {&byte, 2}};
+    ASSERT_UNFIT(settle, &m);
+}
+
 Test(size, ping)
 {
     struct broker_ping m = {0};
@@ -199,6 +357,8 @@ Test(size, flags)
         struct broker_unsubscribe unsubscribe = {.flags = (uint16_t)bit};
         struct broker_context context = {
             .flags = (uint16_t)bit, .ids = {&byte, 1}};
+        struct broker_publish_batch batch = {
+            .flags = (uint16_t)bit, .frames = view_of(17)};
         bool hint = bit > 0xFF;
 
         cr_assert_eq(broker_publish_size(&publish) != 0, hint || bit <= 2);
@@ -206,5 +366,6 @@ Test(size, flags)
         cr_assert_eq(
             broker_unsubscribe_size(&unsubscribe) != 0, hint || bit <= 1);
         cr_assert_eq(broker_context_size(&context) != 0, hint || bit <= 1);
+        cr_assert_eq(broker_publish_batch_size(&batch) != 0, hint || bit == 2);
     }
 }

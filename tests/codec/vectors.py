@@ -5,7 +5,7 @@ import os
 import re
 
 GOLDEN = ("session.txt", "publish.txt", "subscribe.txt", "delivery.txt",
-          "report.txt", "unknown.txt")
+          "streams.txt", "report.txt", "unknown.txt")
 REFUSED = ("refuse-header.txt", "refuse-body.txt")
 
 WORD = re.compile(r'(?:"[^"]*"|[^"\s])+')

@@ -10,7 +10,8 @@
 
 #define HEAD_BYTES (BROKER_HEADER_BYTES - 4)
 
-/* The views of a PUBLISH are walked like a subscriber does. */
+/* The views of a PUBLISH are walked like a subscriber does. (What is in a batch
+ * or a list of ranges is walked by any_check_body.) */
 static void
 walk_headers(const struct broker_frame *frame)
 {

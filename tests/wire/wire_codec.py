@@ -10,176 +10,13 @@ import struct
 from dataclasses import dataclass, field
 from typing import ClassVar, List, Tuple
 
+# The names of both files are used as those of this one.
+from wire_fields import *  # noqa: F401,F403
+
 MAX_BODY = 0x00FFFFFF
 MIN_MAX_BODY = 65536
 HEADER = struct.Struct(">IHHI")  # length, type, flags, id (3.1)
 MAGIC = b"BRK1"
-
-# Extension fields (3.3).
-(NAME, TEXT, REPLY_TO, KEY_VALUE, LIMIT, RETRY_AFTER_MS, TOPIC, USER,
- AUTH_METHOD, AUTH_DATA) = range(1, 11)
-CRITICAL = 0x8000
-
-RETAIN, RETRY = 0x0001, 0x0002  # flags of PUBLISH
-DUPLICATE = 0x0001  # of PUBACK
-DRAIN = 0x0001  # of UNSUBSCRIBE
-RETAINED = 0x0001  # of CONTEXT
-NO_RETAINED = 0x01  # option of SUBSCRIBE
-# Policies (5.6).
-DROP_OLDEST, DROP_NEWEST, CONFLATE, DISCONNECT, BLOCK = 1, 2, 3, 4, 5
-GAP_OVERFLOW, GAP_CONFLATED = 1, 7  # reasons (4.13)
-
-# Codes (7).
-CODES = {
-    101: "BAD_MAGIC", 102: "VERSION", 103: "BAD_START",
-    104: "UNSUPPORTED_TYPE", 105: "BAD_FLAGS", 106: "MALFORMED",
-    107: "HANDSHAKE_TIMEOUT", 108: "UNEXPECTED_FRAME",
-    109: "HEARTBEAT_TIMEOUT", 110: "UNKNOWN_TAG", 201: "AUTH_REQUIRED",
-    202: "AUTH_FAILED", 203: "PUBLISH_DENIED", 204: "SUBSCRIBE_DENIED",
-    205: "REVOKED", 301: "BAD_TOPIC",
-    302: "BAD_FILTER", 303: "UNKNOWN_SUBSCRIPTION", 304: "NO_SUBSCRIBERS",
-    305: "TOO_LARGE", 306: "DUPLICATE_SUBSCRIPTION",
-    307: "UNSUPPORTED_POLICY", 308: "BAD_GROUP", 309: "RESERVED_TOPIC",
-    310: "BAD_REQUEST", 401: "TOO_MANY_CONNECTIONS",
-    402: "TOO_MANY_SUBSCRIPTIONS", 403: "RETAINED_LIMIT",
-    404: "SLOW_CONSUMER", 405: "MEMORY", 502: "SHUTTING_DOWN",
-    503: "SESSION_TAKEN", 504: "INTERNAL", 505: "LEAVING",
-    506: "WRITE_TIMEOUT", 601: "QUEUE_HIGH",
-    602: "MEMORY_HIGH", 603: "RATE_HIGH", 604: "BLOCKED",
-}
-NUMBERS = {name: number for number, name in CODES.items()}
-LEAVING = NUMBERS["LEAVING"]
-
-
-class ProtocolError(Exception):
-    """The peer's bytes break the protocol; `code` is a name of section 7."""
-
-    def __init__(self, code, text=""):
-        super().__init__("%s: %s" % (code, text) if text else code)
-        self.code = code
-
-
-def need(condition, text, code="MALFORMED"):
-    if not condition:
-        raise ProtocolError(code, text)
-
-
-def check_utf8(data, what, least=0, most=0xFFFF):
-    need(least <= len(data) <= most, "%s: %d bytes" % (what, len(data)))
-    try:
-        need("\0" not in data.decode(), what + ": NUL")
-    except UnicodeDecodeError:
-        raise ProtocolError("MALFORMED", what + ": not UTF-8") from None
-
-
-def check_topic(name, max_bytes=0xFFFF, max_levels=0xFFFF):
-    """A topic name by section 6, or ProtocolError BAD_TOPIC."""
-    try:
-        check_utf8(name, "topic", 1, max_bytes)
-        need(b"+" not in name and b"#" not in name, "wildcard in a topic")
-        need(name.count(b"/") < max_levels, "too many levels")
-    except ProtocolError as error:
-        raise ProtocolError("BAD_TOPIC", str(error)) from None
-
-
-def check_filter(text, max_bytes=0xFFFF, max_levels=0xFFFF):
-    """A topic filter by section 6, or ProtocolError BAD_FILTER."""
-    try:
-        check_utf8(text, "filter", 1, max_bytes)
-        levels = text.split(b"/")
-        need(len(levels) <= max_levels, "too many levels")
-        for at, level in enumerate(levels):
-            need(level == b"+" or b"+" not in level, "+ is not alone")
-            need(b"#" not in level
-                 or (level == b"#" and at == len(levels) - 1),
-                 "# is not alone in the last level")
-    except ProtocolError as error:
-        raise ProtocolError("BAD_FILTER", str(error)) from None
-
-
-def filter_matches(filter_text, topic):
-    """Whether a valid filter matches a valid topic name (section 6)."""
-    wanted, levels = filter_text.split(b"/"), topic.split(b"/")
-    if topic[:1] == b"$" and wanted[0] in (b"+", b"#"):
-        return False
-    if wanted[-1] == b"#":
-        wanted.pop()
-        levels = levels[:max(len(wanted), 0)]
-        if len(levels) < len(wanted):
-            return False
-    return len(wanted) == len(levels) and all(
-        want in (b"+", level) for want, level in zip(wanted, levels))
-
-
-def check_group(name):
-    try:
-        check_utf8(name, "group", 1, 255)
-        need(not set(name) & set(b"/+#"), "group with / + or #")
-    except ProtocolError as error:
-        raise ProtocolError("BAD_GROUP", str(error)) from None
-
-
-def check_field(number, value):
-    """The rule of one field's value (3.3)."""
-    if number in (NAME, USER, AUTH_METHOD):
-        check_utf8(value, "a name", 1, 255)
-    elif number == TEXT:
-        check_utf8(value, "TEXT")
-    elif number == REPLY_TO:
-        try:
-            check_topic(value)
-        except ProtocolError as error:
-            raise ProtocolError("MALFORMED", str(error)) from None
-    elif number == KEY_VALUE:
-        need(len(value) >= 2, "HEADER without a key length")
-        (length,) = struct.unpack_from(">H", value)
-        need(length <= len(value) - 2, "HEADER key beyond its field")
-        check_utf8(value[2:2 + length], "HEADER key", 1, 255)
-    elif number == LIMIT:
-        need(len(value) == 8, "LIMIT is not 8 bytes")
-    elif number == RETRY_AFTER_MS:
-        need(len(value) == 4, "RETRY_AFTER_MS is not 4 bytes")
-
-
-def check_code(code):
-    """Codes below 100 are not assigned, those from 900 on never travel."""
-    need(100 <= code <= 899, "code %d" % code)
-
-
-def encode_fields(fields):
-    return b"".join(struct.pack(">HH", tag, len(value)) + value
-                    for tag, value in fields)
-
-
-def check_credentials(fields):
-    """Who the client wants to be, and what shows it (5.10)."""
-    given = {tag & ~CRITICAL for tag, _ in fields}
-    given &= {USER, AUTH_METHOD, AUTH_DATA}
-    need(len(given) in (0, 3), "credentials in part")
-
-
-def decode_fields(data, known, judge=lambda fields: None):
-    """A field list to (tag, value) pairs, unknown ones included."""
-    fields, seen, at = [], set(), 0
-    while at < len(data):
-        need(len(data) - at >= 4, "rest of the field list is too short")
-        tag, length = struct.unpack_from(">HH", data, at)
-        need(length <= len(data) - at - 4, "field beyond its list")
-        fields.append((tag, bytes(data[at + 4:at + 4 + length])))
-        at += 4 + length
-    for tag, value in fields:
-        number = tag & ~CRITICAL
-        if number in known:
-            need(number not in seen or number == KEY_VALUE, "field twice")
-            seen.add(number)
-            check_field(number, value)
-    judge(fields)
-    # Malformed anywhere is malformed, so this comes last.
-    for tag, _ in fields:
-        need(not tag & CRITICAL or tag & ~CRITICAL in known,
-             "tag 0x%04x" % tag, "UNKNOWN_TAG")
-    return fields
-
 
 # --- Frames (4): one class each, with the table of section 4 in its head ---
 
@@ -296,7 +133,7 @@ class Error(Frame):
     refused_type: int = 0
     error_class: int = 1
     retry: int = 0
-    KNOWN = (TEXT, LIMIT, RETRY_AFTER_MS, TOPIC)
+    KNOWN = (TEXT, LIMIT, RETRY_AFTER_MS, TOPIC, SEQUENCE)
     REQUEST, SUBSCRIPTION, CONNECTION = 1, 2, 3
 
     @property
@@ -359,7 +196,8 @@ class Goaway(Frame):
 class Publish(Frame):
     topic: bytes = b""
     payload: bytes = b""
-    KNOWN = (REPLY_TO, KEY_VALUE)
+    KNOWN = (REPLY_TO, KEY_VALUE, TTL_MS, DELIVER_AT,
+             EXPECTED_LAST_SEQUENCE)
 
     def body(self):
         fields = encode_fields(self.fields)
@@ -396,6 +234,7 @@ class Puback(Frame):
     count: int = 1
     matched: int = 0
     refused: int = 0
+    KNOWN = (STREAM, SEQUENCE)
 
     def body(self):
         return struct.pack(">B3sIII", self.level, bytes(3), self.count,
@@ -411,11 +250,60 @@ class Puback(Frame):
         need(self.count >= 1, "count 0")
         need(self.refused <= self.matched, "refused above matched")
         need(not self.flags & DUPLICATE or self.matched == 0, "duplicate")
+        need(self.level != SYNCED or self.matched == 0, "synced and matched")
         self.fields = decode_fields(body[16:], self.KNOWN)
 
     def covers(self, number):
         """Whether it settles this publish number (1 follows 0xFFFFFFFF)."""
         return (self.id - number) % 0xFFFFFFFF < self.count
+
+
+def decode_batch(data):
+    """The PUBLISH frames of a batch (4.15)."""
+    messages, unknown, at = [], None, 0
+    need(data, "a batch of nothing")
+    while at < len(data):
+        need(len(data) - at >= 12, "a header in part")
+        length, number, flags, frame_id = HEADER.unpack_from(data, at)
+        need(number == Publish.TYPE and frame_id == 0 and flags & 0xFF == 0,
+             "a frame that may not stand in a batch")
+        need(Publish.MIN <= length <= len(data) - at - 12, "a frame in part")
+        message = Publish(flags=flags)
+        try:
+            message.parse(data[at + 12:at + 12 + length])
+        except ProtocolError as error:
+            if error.code != "UNKNOWN_TAG":
+                raise
+            unknown = unknown or error
+        messages.append(message)
+        at += 12 + length
+    if unknown:  # malformed anywhere is malformed, so this comes last
+        raise unknown
+    return messages
+
+
+@frame_type(0x0012, "PUBLISH_BATCH", flags=0x02, least=17, sender="C")
+class PublishBatch(Frame):
+    messages: List[Publish] = field(default_factory=list)
+
+    def body(self):
+        return self.frames
+
+    def parse(self, body):
+        self.messages = decode_batch(body)
+
+    @property
+    def frames(self):
+        """The messages as they stand in the body."""
+        return b"".join(message.encode() for message in self.messages)
+
+    @frames.setter
+    def frames(self, data):
+        self.messages = decode_batch(data)
+
+    @property
+    def count(self):
+        return len(self.messages)
 
 
 @frame_type(0x0020, "SUBSCRIBE", least=9, sender="C")
@@ -517,6 +405,134 @@ class Gap(Frame):
         need(zero == bytes(3) and self.id == 0, "zero field")
         need(self.count >= 1, "count 0")
         self.subscriptions = unpack_ids(body[20:])
+
+
+@frame_type(0x0032, "CONSUME", least=20, sender="C")
+class Consume(Frame):
+    stream: bytes = b""
+    consumer: bytes = b""
+    filter: bytes = b""
+    start: int = START_CURSOR
+    options: int = 0
+    start_value: int = 0
+    window: int = 0
+    FIXED = struct.Struct(">HHHBBQI")
+
+    def body(self):
+        return self.FIXED.pack(
+            len(self.stream), len(self.consumer), len(self.filter),
+            self.start, self.options, self.start_value,
+            self.window) + self.stream + self.consumer + self.filter \
+            + encode_fields(self.fields)
+
+    def parse(self, body):
+        (s, c, f, self.start, self.options, self.start_value,
+         self.window) = self.FIXED.unpack_from(body)
+        need(s + c + f <= len(body) - 20, "names beyond the body")
+        need(self.start <= START_COUNT, "start")
+        need(self.options & ~END == 0, "options")
+        need(self.start >= START_SEQUENCE or self.start_value == 0, "value")
+        if c == 0:
+            need(self.start != START_CURSOR, "a reader without a start")
+            need(s or f, "a reader of nothing")
+            need(self.window == 0, "a reader with a window")
+        else:
+            need(not (s or f or self.start or self.options),
+                 "a consumer with what is a reader's")
+        at = 20 + s
+        self.stream = bytes(body[20:at])
+        self.consumer = bytes(body[at:at + c])
+        self.filter = bytes(body[at + c:at + c + f])
+        self.fields = decode_fields(body[at + c + f:], self.KNOWN)
+
+
+@frame_type(0x0033, "CONSUME_REPLY", least=32, sender="S")
+class ConsumeReply(Frame):
+    first_sequence: int = 0
+    last_sequence: int = 0
+    next_sequence: int = 0
+    ack: int = READER
+    window: int = 0
+    KNOWN = (STREAM,)
+
+    def body(self):
+        return struct.pack(">QQQB3sI", self.first_sequence,
+                           self.last_sequence, self.next_sequence, self.ack,
+                           bytes(3),
+                           self.window) + encode_fields(self.fields)
+
+    def parse(self, body):
+        (self.first_sequence, self.last_sequence, self.next_sequence,
+         self.ack, zero, self.window) = struct.unpack_from(">QQQB3sI", body)
+        need(self.ack <= ACK_EACH, "acknowledgement")
+        need(zero == bytes(3), "zero field")
+        need(self.ack != READER or self.window == 0, "a reader's window")
+        self.fields = decode_fields(body[32:], self.KNOWN)
+
+
+@frame_type(0x0034, "POSITION", least=24, most=24, sender="S")
+class Position(Frame):
+    sequence: int = 0
+    time_ms: int = 0
+    count: int = 0
+    deliveries: int = 0
+
+    def body(self):
+        return struct.pack(">QQII", self.sequence, self.time_ms, self.count,
+                           self.deliveries)
+
+    def parse(self, body):
+        (self.sequence, self.time_ms, self.count,
+         self.deliveries) = struct.unpack(">QQII", body)
+        need(self.count or not (self.time_ms or self.deliveries),
+             "zero field")
+
+
+@dataclass
+class Settle(Frame):
+    """What ACK, NACK and TOUCH have in common."""
+    kind: int = 1
+    delay_ms: int = 0
+    ranges: tuple = ()  # pairs of sequences, first and last
+    KINDS: ClassVar[int] = 1
+
+    def body(self):
+        return struct.pack(">B3xI", self.kind, self.delay_ms) + b"".join(
+            struct.pack(">QQ", *pair) for pair in self.ranges)
+
+    def parse(self, body):
+        self.kind, zero, self.delay_ms = struct.unpack_from(">B3sI", body)
+        need(1 <= self.kind <= self.KINDS, "kind")
+        need(zero == bytes(3), "zero field")
+        need(len(body) > 8 and len(body) % 16 == 8, "list of ranges")
+        self.ranges = tuple(struct.iter_unpack(">QQ", body[8:]))
+        need(all(first <= last for first, last in self.ranges), "range")
+        self.check()
+
+    def check(self):
+        need(self.delay_ms == 0, "zero field")
+
+
+@frame_type(0x0035, "ACK", least=24, sender="C")
+class Ack(Settle):
+    KINDS = 2
+
+    def check(self):
+        super().check()
+        need(self.kind == THESE or len(self.ranges) == 1, "up to two")
+
+
+@frame_type(0x0036, "NACK", least=24, sender="C")
+class Nack(Settle):
+    KINDS = 2
+
+    def check(self):
+        need(self.kind == AGAIN or self.delay_ms == 0, "zero field")
+
+
+@frame_type(0x0037, "TOUCH", least=24, sender="C")
+class Touch(Settle):
+    pass
 
 
 @frame_type(0x8001, "NOTICE", least=4, sender="S")

@@ -326,11 +326,14 @@ BROKER_API bool broker_tlv_u64(struct broker_bytes value, uint64_t *out);
  *   BROKER_E_UNKNOWN_TAG a critical extension field is not known
  *   and the codes named at the struct.
  * size: bytes of the whole frame, header included. 0 if the struct does not fit
- *   the wire: a length or an enum is too large, a topic, filter or list of ids
- *   is empty, or `flags` has a structural bit that the type does not define.
+ *   the wire: a length or an enum is too large, a topic, filter, batch or list
+ *   of ids or ranges is empty, `flags` has a structural bit that the type does
+ *   not define, or fields of CONSUME and of what belongs to it contradict each
+ *   other.
  * encode: BROKER_OK and *n = size; BROKER_E_NO_SPACE if cap < size;
- *   BROKER_E_INVALID_ARGUMENT if size is 0. Contents (topic syntax, UTF-8) are
- *   not judged by encode: use the check functions below.
+ *   BROKER_E_INVALID_ARGUMENT if size is 0. Contents (topic syntax, UTF-8, the
+ *   frames of a batch, the ends of a range) are not judged by encode: use the
+ *   check functions below.
  */
 #define BROKER_MESSAGE_FUNCTIONS(name)                                         \
     BROKER_API BROKER_MUST_CHECK enum broker_status broker_##name##_decode(    \
@@ -391,10 +394,10 @@ struct broker_puback {
 };
 BROKER_MESSAGE_FUNCTIONS(puback);
 
-/* At least one whole PUBLISH frame, back to back, each with id 0 and no flags
- * and well-formed; at most EXPECTED_LAST_SEQUENCE in others than the first, and
- * REPLY_TO and DELIVER_AT in any, are for the caller to refuse. Take the frames
- * off with broker_frame_decode(). */
+/* At least one whole PUBLISH frame, back to back, each with id 0, without
+ * structural flags, and well-formed. For the caller to refuse is an
+ * EXPECTED_LAST_SEQUENCE in another than the first, and REPLY_TO and DELIVER_AT
+ * in any. Take the frames off with broker_frame_decode(). */
 struct broker_publish_batch {
     uint16_t flags; /* enum broker_batch_flags */
     uint32_t id;    /* 0: no acknowledgement wanted */
@@ -463,7 +466,7 @@ struct broker_gap {
 BROKER_MESSAGE_FUNCTIONS(gap);
 
 /* A reader (no consumer; a stream or a filter; a start) or a durable consumer
- * (its name alone). */
+ * (its name and perhaps a window). */
 struct broker_consume {
     uint32_t id;                /* of the subscription */
     struct broker_bytes stream; /* empty: the one that captures the filter */
@@ -481,7 +484,7 @@ struct broker_consume_reply {
     uint32_t id;
     uint64_t first_sequence, last_sequence, next_sequence;
     enum broker_ack_mode ack;
-    uint32_t window;
+    uint32_t window;          /* 0 with BROKER_ACK_READER */
     struct broker_bytes tlvs; /* STREAM */
 };
 BROKER_MESSAGE_FUNCTIONS(consume_reply);
@@ -490,7 +493,8 @@ struct broker_position {
     uint32_t id;
     uint64_t sequence;
     uint64_t time_ms;
-    uint32_t count; /* of PUBLISH frames that follow; 0: there are no more */
+    uint32_t count; /* of PUBLISH frames that follow; 0: there are no more,
+                     * and time_ms and deliveries are 0 as well */
     uint32_t deliveries;
 };
 BROKER_MESSAGE_FUNCTIONS(position);
