@@ -43,6 +43,9 @@ Test(value, may_be_empty)
     struct contract *rig = contract_new();
     cr_assert_eq(contract_set(rig, "key", ""), STORE_OK);
     contract_expect_value(rig, "key", "");
+    cr_assert_eq(contract_set(rig, "key", "full"), STORE_OK);
+    cr_assert_eq(contract_set(rig, "key", ""), STORE_OK);
+    contract_expect_value(rig, "key", "");
     contract_reopen(rig, true);
     contract_expect_value(rig, "key", "");
     contract_free(rig);
