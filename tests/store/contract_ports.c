@@ -102,6 +102,35 @@ Test(stream, a_removed_one_is_gone_and_its_number_is_not_used_again)
     contract_free(rig);
 }
 
+Test(stream, a_name_is_free_as_soon_as_it_is_removed)
+{
+    const struct store_limits none = {0};
+    struct contract *rig = contract_new();
+    uint32_t stream = contract_stream(rig, "S", NULL);
+    contract_fill(rig, stream, 1, 5);
+    struct contract_answer removed;
+    struct contract_answer made;
+    contract_begin(rig, &removed, 0);
+    cr_assert_eq(
+        store_remove(rig->ports[0].port, stream, contract_done, &removed),
+        STORE_OK);
+    contract_end_call(rig);
+    contract_begin(rig, &made, 0);
+    cr_assert_eq(
+        store_ensure(rig->ports[0].port, "S", &none, contract_done, &made),
+        STORE_OK);
+    contract_end_call(rig);
+    contract_wait(rig, &removed.came);
+    contract_wait(rig, &made.came);
+    cr_assert_eq(removed.result.status, STORE_OK);
+    cr_assert_eq(made.result.status, STORE_OK);
+    cr_assert_gt(made.result.stream, stream);
+    contract_reopen(rig, true);
+    contract_expect_ids(rig, made.result.stream, 0, 0);
+    cr_assert_eq(contract_stream(rig, "S", NULL), made.result.stream);
+    contract_free(rig);
+}
+
 Test(stream, all_are_told)
 {
     struct contract *rig = contract_new();

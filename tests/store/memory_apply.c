@@ -99,9 +99,9 @@ forgive(struct memory_publisher *publisher, uint32_t number)
     }
 }
 
-/* A number that was refused for want of space is not taken, as nothing could be
- * made durable of it; but if a higher one is stored afterwards, the refusal has
- * to be remembered, because STORE_DUPLICATE would be a lie. */
+/* A number is taken when it is stored. One that is refused is judged anew if it
+ * is tried again before that; afterwards the refusal has to be remembered,
+ * because STORE_DUPLICATE would be a lie. */
 static void
 remember(struct memory_store *store, struct memory_call *call)
 {
@@ -121,9 +121,7 @@ remember(struct memory_store *store, struct memory_call *call)
         refusal->last_seq = call->result.last_seq;
         LIST_INSERT_HEAD(&publisher->refusals, refusal, next);
     }
-    bool is_taken = call->result.status != STORE_NO_SPACE &&
-                    call->result.status != STORE_FAILED;
-    if (is_taken &&
+    if (is_stored &&
         (!publisher->has_number || is_above(number, publisher->highest))) {
         publisher->highest = number;
         publisher->has_number = true;

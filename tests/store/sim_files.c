@@ -258,7 +258,9 @@ sim_write(struct file_system *system, struct file *file, const void *src,
     }
     if (error != 0) {
         if (file->powered == sim->powered && sim->powered % 2 == 1) {
-            uint32_t part = random_below(&sim->random, (uint32_t)len + 1);
+            uint32_t all = error == ENOSPC ? 0 : 1; /* then it is not all */
+            uint32_t part =
+                random_below(&sim->random, (uint32_t)len + all + (len == 0));
             if (more <= free_of(sim)) {
                 add_change(node, src, part, offset);
             }
