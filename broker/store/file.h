@@ -48,4 +48,8 @@ struct file_system {
 /* The files of this directory, which is there. NULL and *error. */
 struct file_system *file_system_open(const char *directory, int *error);
 
+/* Take the directory's lock, which ends when the descriptor is closed.
+ * EWOULDBLOCK: another process has it. */
+int directory_lock(const char *directory, int *descriptor);
+
 #endif

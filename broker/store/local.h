@@ -13,6 +13,7 @@
 
 #include "store.h"
 
+struct base;
 struct file_system;
 
 enum store_log_level { STORE_LOG_INFO, STORE_LOG_WARNING, STORE_LOG_ERROR };
@@ -20,13 +21,19 @@ enum store_log_level { STORE_LOG_INFO, STORE_LOG_WARNING, STORE_LOG_ERROR };
 struct store_local_options {
     const char *directory; /* made if it is not there; mode 0700 */
     /* 0 for each of the following: the default. */
-    uint64_t journal_bytes;   /* of one journal file; 64 MiB */
-    uint64_t memory_bytes;    /* of tables in memory, all; 64 MiB */
+    uint64_t journal_bytes;   /* of one journal file; 32 MiB */
+    uint64_t memory_bytes;    /* of tables in memory, both; 64 MiB */
     uint64_t in_flight_bytes; /* not durable yet, then STORE_AGAIN; 16 MiB */
     uint64_t reserve_bytes;   /* of the disk, left free; 64 MiB */
     uint32_t max_publishers;  /* whose numbers are remembered; 100,000 */
-    /* For tests. NULL: files of the directory. */
+    /* For tests. NULL: files of the directory. They, and the tables, are the
+     * caller's and live on when the store is closed. With `base` there are no
+     * tables in the directory, with both nothing of it is touched. */
     struct file_system *files;
+    struct base *base;
+    /* For tests: the wall clock in milliseconds. NULL: that of the system. */
+    uint64_t (*now_ms)(void *arg);
+    void *now_arg;
     /* For tests: no threads, store_local_step() does their work. */
     bool manual;
     /* From any thread; `text` is one line. NULL: nobody listens. */
