@@ -6,6 +6,8 @@
 #include "log.h"
 #include "process.h"
 #include "server.h"
+#include "storage.h"
+#include "store.h"
 #include "tls.h"
 
 #include <errno.h>
@@ -334,20 +336,23 @@ run(struct config *config, const struct loaded *files,
         return EXIT_FAILURE;
     }
     struct server_options options = server_options(config);
+    if (!storage_open(config, &files->account, &options.store)) {
+        access_unref(files->access);
+        tls_unref(files->tls);
+        return EXIT_FAILURE;
+    }
     options.access = files->access;
     options.tls = files->tls;
     options.reload = reload;
     options.reopen_log = reopen_log;
     options.arg = line;
     struct server *server = server_new(&options);
-    if (server == NULL) {
-        return EXIT_FAILURE;
-    }
     int status = EXIT_FAILURE;
-    if (drop_rights(config, &files->account)) {
+    if (server != NULL && drop_rights(config, &files->account)) {
         status = server_run(server, say_ready, config);
     }
     server_free(server);
+    store_close(options.store);
     log_finish();
     return status;
 }

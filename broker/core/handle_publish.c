@@ -375,15 +375,25 @@ capture_of(
     return status;
 }
 
+/* A retry that was answered before, of a topic that no stream captures: what
+ * streams have is told apart by the store. */
+static bool
+is_answered_retry(struct session *session, const struct broker_publish *publish)
+{
+    struct capture *capture = NULL;
+    if (!was_settled(session, publish)) {
+        return false;
+    }
+    (void)capture_of(session->core, publish->topic, &capture);
+    capture_unref(capture);
+    return capture == NULL;
+}
+
 /* For a topic that no stream captures. */
 static enum broker_status
 publish_plainly(struct session *session, const struct broker_publish *publish,
     const struct particulars *particulars, struct run *run)
 {
-    if (was_settled(session, publish)) {
-        ack_duplicate(session, publish->id, false);
-        return BROKER_OK;
-    }
     if (particulars->expects_last || particulars->deliver_at_ms != 0) {
         return session->core->options.store == NULL ? BROKER_E_NO_STORE
                                                     : BROKER_E_NOT_CAPTURED;
@@ -415,6 +425,10 @@ publish_particular(struct session *session,
 {
     struct capture *capture = NULL;
     bool done = true;
+    if (is_answered_retry(session, publish)) {
+        ack_duplicate(session, publish->id, false);
+        return true;
+    }
     enum broker_status status = BROKER_OK;
     const char *text = publish_why_denied(session, publish->topic);
     if (text != NULL) {

@@ -516,7 +516,7 @@ settle(struct server *server)
     while (!quiet) {
         quiet = true;
         for (uint32_t i = 0; i < server->worker_count; i++) {
-            if (server->workers[i].core != NULL && server->worker_count > 1) {
+            if (server->workers[i].core != NULL) {
                 core_post_mail(server->workers[i].core);
             }
         }

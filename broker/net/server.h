@@ -22,7 +22,8 @@ struct server_options {
     struct access *access;
     /* For tls:// addresses: a reference likewise; NULL: there are none. */
     struct tls *tls;
-    bool clear_secrets; /* see gate.h */
+    bool clear_secrets;  /* see gate.h */
+    struct store *store; /* the caller's, as long as the server; or NULL */
     /* On SIGHUP: read everything anew into `fresh`, of which `core`, `access`,
      * `tls` (unless NULL), `clear_secrets`, and the limits and times below are
      * used. False after logging why not: then nothing changes. NULL: nothing

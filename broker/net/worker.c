@@ -6,6 +6,7 @@
 #include "gate.h"
 #include "log.h"
 #include "server_internal.h"
+#include "store.h"
 #include "tls.h"
 #include "verifier.h"
 
@@ -28,11 +29,23 @@ clock_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+/* What is stored says when. */
+static uint64_t
+wall_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 uint64_t
 worker_now(struct worker *worker)
 {
     uint64_t ms = clock_ms();
     core_set_now(worker->core, ms);
+    if (worker->store != NULL) {
+        core_set_wall(worker->core, wall_ms());
+    }
     if (worker->polled_ms == 0) {
         worker->polled_ms = ms;
         core_set_polled(worker->core, ms);
@@ -81,6 +94,7 @@ end_turn(struct worker *worker)
     uint64_t now_ms = worker_now(worker);
     uint64_t due_ms = core_tick(worker->core);
     bool starves = !core_read_mail(worker->core);
+    core_store_tick(worker->core);
     core_post_mail(worker->core);
     conn_flush_ready(worker);
     due_ms = earlier(due_ms, core_due(worker->core));
@@ -99,6 +113,7 @@ end_turn(struct worker *worker)
         worker_drop_conns(worker);
     }
     conn_reap(worker);
+    core_store_tick(worker->core);
     core_post_mail(worker->core);
     worker->handshakes = 0;
     plan_tick(worker, now_ms, due_ms);
@@ -171,6 +186,9 @@ obey(struct worker *worker, unsigned orders)
     if ((orders & WORKER_RELOAD) != 0) {
         server_take_over(worker->server, worker);
     }
+    if ((orders & WORKER_STORE) != 0) {
+        core_store_poll(worker->core);
+    }
     if ((orders & WORKER_DROP) != 0) {
         worker->drops = true; /* at the end of the turn: one may be in use */
     }
@@ -236,13 +254,37 @@ base_new(void)
 static bool
 watch_mail(struct worker *worker)
 {
-    worker->has_mailbox = mailbox_init(&worker->mailbox);
-    if (!worker->has_mailbox) {
-        return false;
-    }
     worker->mail = event_new(worker->base, worker->mailbox.wake,
         EV_READ | EV_PERSIST, mail_cb, worker);
     return worker->mail != NULL && event_add(worker->mail, NULL) == 0;
+}
+
+static void
+wake_for_store(void *arg)
+{
+    struct worker *worker = arg;
+    mailbox_order(&worker->mailbox, WORKER_STORE);
+}
+
+static void
+room_in_store(void *arg)
+{
+    struct worker *worker = arg;
+    core_store_room(worker->core);
+}
+
+static bool
+open_store(struct worker *worker, struct core_options *options)
+{
+    struct store *store = worker->server->options.store;
+    if (store == NULL) {
+        return true;
+    }
+    struct store_port_hooks hooks = {
+        .wake = wake_for_store, .room = room_in_store, .arg = worker};
+    worker->store = store_port_open(store, &hooks);
+    options->store = worker->store;
+    return worker->store != NULL;
 }
 
 bool
@@ -256,7 +298,11 @@ worker_init(struct worker *worker, struct server *server, uint32_t number,
     TAILQ_INIT(&worker->ready);
     TAILQ_INIT(&worker->starved);
     TAILQ_INIT(&worker->dying);
-    worker->core = core_new(options, hooks, clock_ms());
+    struct core_options own = *options;
+    worker->has_mailbox = mailbox_init(&worker->mailbox);
+    if (worker->has_mailbox && open_store(worker, &own)) {
+        worker->core = core_new(&own, hooks, clock_ms());
+    }
     worker->base = base_new();
     if (worker->core != NULL && worker->base != NULL) {
         worker->tick = evtimer_new(worker->base, tick_cb, worker);
@@ -280,6 +326,7 @@ worker_drop_conns(struct worker *worker)
 void
 worker_fini(struct worker *worker)
 {
+    store_port_close(worker->store);
     core_free(worker->core);
     if (worker->tick != NULL) {
         event_free(worker->tick);

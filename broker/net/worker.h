@@ -32,12 +32,14 @@ enum worker_order {
     WORKER_FINISH = 4,    /* leave the loop */
     WORKER_PARK = 8,      /* server_park, now */
     WORKER_RELOAD = 16,   /* take over what was loaded anew */
+    WORKER_STORE = 32,    /* the store has answers */
 };
 
 struct worker {
     struct server *server;
     struct event_base *base;
     struct core *core;
+    struct store_port *store; /* NULL: there is none */
     struct conn_list conns;
     struct conn_list ready;   /* have output to send in this turn */
     struct conn_list starved; /* wait for memory to read into */

@@ -30,7 +30,7 @@ Test(handshake, welcome_states_what_is_in_force)
     expect_open_with(&net, &hello, &welcome);
     cr_assert_eq(welcome.id, 77);
     cr_assert_eq(welcome.version, 1);
-    cr_assert_eq(welcome.features, 0);
+    cr_assert_eq(welcome.features, BROKER_FEATURE_STREAMS);
     cr_assert_eq(welcome.max_body_bytes, 100000);
     cr_assert_eq(welcome.heartbeat_ms, 15000);
     cr_assert_eq(welcome.max_subscriptions, 100);
