@@ -66,7 +66,8 @@ entry_encode(uint8_t *dst, const struct entry *entry)
         memcpy(next, entry->checksums, sums);
         next += sums;
     }
-    if (entry->body_bytes > 0) {
+    /* A body may have been put there already. */
+    if (entry->body_bytes > 0 && entry->body != next) {
         memcpy(next, entry->body, entry->body_bytes);
     }
     size_t checked =
@@ -118,6 +119,16 @@ entry_decode(const uint8_t *src, size_t len, struct entry *out)
     return length;
 }
 
+size_t
+entry_length(const uint8_t *src, size_t len)
+{
+    if (len < ENTRY_HEAD_BYTES) {
+        return 0;
+    }
+    size_t length = get_u32(src + AT_LENGTH);
+    return length < ENTRY_HEAD_BYTES || length > len ? 0 : length;
+}
+
 bool
 records_check(
     const uint8_t *records, size_t len, uint32_t count, uint8_t *checksums)
@@ -148,9 +159,10 @@ entry_stream_encode(
     put_u64(dst + 32, stream->last_seq);
     put_u64(dst + 40, stream->records);
     put_u64(dst + 48, stream->bytes);
-    put_u64(dst + 56, stream->last_time_ms);
-    put_u64(dst + 64, stream->trimmed);
-    put_u64(dst + 72, stream->damaged);
+    put_u64(dst + 56, stream->first_time_ms);
+    put_u64(dst + 64, stream->last_time_ms);
+    put_u64(dst + 72, stream->trimmed);
+    put_u64(dst + 80, stream->damaged);
     return ENTRY_STREAM_BYTES;
 }
 
@@ -172,9 +184,10 @@ entry_stream_decode(const struct entry *entry, struct entry_stream *out)
         out->last_seq = get_u64(src + 32);
         out->records = get_u64(src + 40);
         out->bytes = get_u64(src + 48);
-        out->last_time_ms = get_u64(src + 56);
-        out->trimmed = get_u64(src + 64);
-        out->damaged = get_u64(src + 72);
+        out->first_time_ms = get_u64(src + 56);
+        out->last_time_ms = get_u64(src + 64);
+        out->trimmed = get_u64(src + 72);
+        out->damaged = get_u64(src + 80);
     }
     return true;
 }

@@ -65,6 +65,10 @@ void entry_encode(uint8_t *dst, const struct entry *entry);
  * damaged. Records are not checked. */
 size_t entry_decode(const uint8_t *src, size_t len, struct entry *out);
 
+/* What the entry at `src`, which is damaged, says of its length, if that can be;
+ * 0: it cannot. */
+size_t entry_length(const uint8_t *src, size_t len);
+
 /* Bytes of the record at `src`, as it says. */
 static inline uint64_t
 record_bytes(const uint8_t *src)
@@ -81,10 +85,11 @@ struct entry_stream {
     uint64_t max_records, max_bytes, max_age_ms;
     bool discard_new;
     bool has_state; /* then the following counts */
-    uint64_t first_seq, last_seq, records, bytes, last_time_ms;
+    uint64_t first_seq, last_seq, records, bytes;
+    uint64_t first_time_ms, last_time_ms;
     uint64_t trimmed, damaged;
 };
-#define ENTRY_STREAM_BYTES 80u
+#define ENTRY_STREAM_BYTES 88u
 
 /* The body of a STREAM entry; its bytes. */
 size_t entry_stream_encode(
