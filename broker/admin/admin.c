@@ -3,6 +3,7 @@
  * JSON answers; see admin.h. */
 #include "admin.h"
 
+#include "json.h"
 #include "subscription.h"
 #include "topic_tree.h"
 
@@ -11,24 +12,10 @@
 
 #include <jansson.h>
 
-#define LIMIT_DEFAULT     1000
-#define REQUEST_BYTES_MAX 1024 /* more than any page needs */
-#define LIMIT_MAX         10000
-
-struct page {
-    size_t offset, limit;
-};
-
 struct cores {
     const struct core *const *all;
     size_t count;
 };
-
-static json_t *
-number(uint64_t value)
-{
-    return json_integer((json_int_t)value);
-}
 
 static json_t *
 hex(const uint8_t *bytes, size_t len)
@@ -81,7 +68,7 @@ sum_up(const struct cores *cores)
 }
 
 static json_t *
-stats(const struct cores *cores, const struct page *page)
+stats(const struct cores *cores, const struct admin_page *page)
 {
     (void)page;
     struct core_stats s = sum_up(cores);
@@ -124,7 +111,7 @@ stats(const struct cores *cores, const struct page *page)
         {"max_memory_bytes", s.max_memory_bytes},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        json_object_set_new(all, rows[i].key, number(rows[i].value));
+        json_object_set_new(all, rows[i].key, admin_number(rows[i].value));
     }
     return all;
 }
@@ -137,54 +124,42 @@ connection(const struct session *session)
     struct session_stats s;
     session_get_stats(session, &s);
     json_t *row = json_object();
-    json_object_set_new(row, "id", number(s.id));
+    json_object_set_new(row, "id", admin_number(s.id));
     json_object_set_new(row, "name", json_string(s.name));
     json_object_set_new(row, "user", json_string(s.user));
     json_object_set_new(row, "peer", json_string(s.peer));
     json_object_set_new(row, "state", json_string(s.state));
-    json_object_set_new(row, "subscriptions", number(s.subscriptions));
-    json_object_set_new(row, "received_messages", number(s.received_messages));
-    json_object_set_new(row, "received_bytes", number(s.received_bytes));
+    json_object_set_new(row, "subscriptions", admin_number(s.subscriptions));
     json_object_set_new(
-        row, "delivered_messages", number(s.delivered_messages));
-    json_object_set_new(row, "delivered_bytes", number(s.delivered_bytes));
-    json_object_set_new(row, "dropped_messages", number(s.dropped_messages));
-    json_object_set_new(row, "queued_messages", number(s.queued_messages));
-    json_object_set_new(row, "queued_bytes", number(s.queued_bytes));
-    json_object_set_new(row, "age_ms", number(s.age_ms));
+        row, "received_messages", admin_number(s.received_messages));
+    json_object_set_new(row, "received_bytes", admin_number(s.received_bytes));
+    json_object_set_new(
+        row, "delivered_messages", admin_number(s.delivered_messages));
+    json_object_set_new(
+        row, "delivered_bytes", admin_number(s.delivered_bytes));
+    json_object_set_new(
+        row, "dropped_messages", admin_number(s.dropped_messages));
+    json_object_set_new(
+        row, "queued_messages", admin_number(s.queued_messages));
+    json_object_set_new(row, "queued_bytes", admin_number(s.queued_bytes));
+    json_object_set_new(row, "age_ms", admin_number(s.age_ms));
     return row;
 }
 
-static bool
-on_page(const struct page *page, size_t i)
-{
-    return i >= page->offset && i - page->offset < page->limit;
-}
-
 static json_t *
-paged(const char *name, json_t *rows, size_t total, const struct page *page)
-{
-    json_t *all = json_object();
-    json_object_set_new(all, "total", number(total));
-    json_object_set_new(all, "offset", number(page->offset));
-    json_object_set_new(all, name, rows);
-    return all;
-}
-
-static json_t *
-connections(const struct cores *cores, const struct page *page)
+connections(const struct cores *cores, const struct admin_page *page)
 {
     json_t *rows = json_array();
     size_t total = 0;
     for (size_t i = 0; i < cores->count; i++) {
         const struct session *session = NULL;
         while ((session = core_next_session(cores->all[i], session)) != NULL) {
-            if (on_page(page, total++)) {
+            if (admin_on_page(page, total++)) {
                 json_array_append_new(rows, connection(session));
             }
         }
     }
-    return paged("connections", rows, total, page);
+    return admin_paged("connections", rows, total, page);
 }
 
 /* ---- $sys/subscriptions -------------------------------------------------- */
@@ -231,7 +206,7 @@ dropped_by_reason(const struct books *books)
         [DROP_CLOSED] = "closed"};
     json_t *reasons = json_object();
     for (size_t i = 0; i < DROP_REASONS; i++) {
-        json_object_set_new(reasons, names[i], number(books->dropped[i]));
+        json_object_set_new(reasons, names[i], admin_number(books->dropped[i]));
     }
     return reasons;
 }
@@ -242,18 +217,18 @@ subscription_row(uint64_t connection, const struct subscription *subscription)
     const struct books *books = &subscription->books;
     const struct group *group = subscription->group;
     json_t *row = json_object();
-    json_object_set_new(row, "connection", number(connection));
-    json_object_set_new(row, "id", number(subscription->id));
+    json_object_set_new(row, "connection", admin_number(connection));
+    json_object_set_new(row, "id", admin_number(subscription->id));
     json_object_set_new(row, "filter", filter_text(subscription));
     json_object_set_new(row, "group",
         group == NULL ? json_string("")
                       : json_stringn(group->name, group->name_bytes));
     json_object_set_new(
         row, "overflow", json_string(policy_name(subscription->own.overflow)));
-    json_object_set_new(row, "matched", number(books->matched));
-    json_object_set_new(row, "delivered", number(books->delivered));
-    json_object_set_new(row, "queued", number(books->queued));
-    json_object_set_new(row, "dropped", number(books_dropped(books)));
+    json_object_set_new(row, "matched", admin_number(books->matched));
+    json_object_set_new(row, "delivered", admin_number(books->delivered));
+    json_object_set_new(row, "queued", admin_number(books->queued));
+    json_object_set_new(row, "dropped", admin_number(books_dropped(books)));
     json_object_set_new(row, "dropped_by_reason", dropped_by_reason(books));
     return row;
 }
@@ -261,21 +236,21 @@ subscription_row(uint64_t connection, const struct subscription *subscription)
 /* The rows of one session that are on the page; *total counts all. */
 static void
 add_subscriptions(json_t *rows, const struct session *session,
-    const struct page *page, size_t *total)
+    const struct admin_page *page, size_t *total)
 {
     struct session_stats s;
     session_get_stats(session, &s);
     const struct subscription *subscription = NULL;
     while ((subscription = session_next_subscription(session, subscription)) !=
            NULL) {
-        if (on_page(page, (*total)++)) {
+        if (admin_on_page(page, (*total)++)) {
             json_array_append_new(rows, subscription_row(s.id, subscription));
         }
     }
 }
 
 static json_t *
-subscriptions(const struct cores *cores, const struct page *page)
+subscriptions(const struct cores *cores, const struct admin_page *page)
 {
     json_t *rows = json_array();
     size_t total = 0;
@@ -285,66 +260,19 @@ subscriptions(const struct cores *cores, const struct page *page)
             add_subscriptions(rows, session, page, &total);
         }
     }
-    return paged("subscriptions", rows, total, page);
+    return admin_paged("subscriptions", rows, total, page);
 }
 
 /* ---- requests ------------------------------------------------------------ */
 
 static const struct {
     const char *topic;
-    json_t *(*answer)(const struct cores *cores, const struct page *page);
+    json_t *(*answer)(const struct cores *cores, const struct admin_page *page);
 } topics[] = {
     {"$sys/stats", stats},
     {"$sys/connections", connections},
     {"$sys/subscriptions", subscriptions},
 };
-
-static bool
-read_number(const json_t *request, const char *key, size_t most, size_t *out)
-{
-    const json_t *value = json_object_get(request, key);
-    if (value == NULL) {
-        return true;
-    }
-    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
-        (uint64_t)json_integer_value(value) > most) {
-        return false;
-    }
-    *out = (size_t)json_integer_value(value);
-    return true;
-}
-
-static bool
-read_page(struct broker_bytes payload, struct page *page)
-{
-    *page = (struct page){0, LIMIT_DEFAULT};
-    if (payload.len == 0) {
-        return true;
-    }
-    if (payload.len > REQUEST_BYTES_MAX) {
-        return false;
-    }
-    json_t *request =
-        json_loadb((const char *)payload.data, payload.len, 0, NULL);
-    bool ok = json_is_object(request) &&
-              read_number(request, "offset", SIZE_MAX / 2, &page->offset) &&
-              read_number(request, "limit", LIMIT_MAX, &page->limit);
-    json_decref(request);
-    return ok;
-}
-
-static enum broker_status
-write_json(const json_t *json, struct buffer *reply)
-{
-    size_t size = json_dumpb(json, NULL, 0, JSON_COMPACT);
-    uint8_t *dst = size == 0 ? NULL : buffer_reserve(reply, size);
-    if (dst == NULL ||
-        json_dumpb(json, (char *)dst, size, JSON_COMPACT) != size) {
-        return BROKER_E_MEMORY;
-    }
-    buffer_commit(reply, size);
-    return BROKER_OK;
-}
 
 enum broker_status
 admin_answer(const struct core *const *cores, size_t count,
@@ -357,12 +285,12 @@ admin_answer(const struct core *const *cores, size_t count,
             memcmp(topics[i].topic, topic.data, topic.len) != 0) {
             continue;
         }
-        struct page page;
-        if (!read_page(payload, &page)) {
+        struct admin_page page;
+        if (!admin_read_page(payload, &page)) {
             return BROKER_E_BAD_REQUEST;
         }
         json_t *json = topics[i].answer(&all, &page);
-        enum broker_status status = write_json(json, reply);
+        enum broker_status status = admin_write(json, reply);
         json_decref(json);
         return status;
     }

@@ -15,4 +15,7 @@ enum broker_status admin_answer(const struct core *const *cores, size_t count,
     struct broker_bytes topic, struct broker_bytes payload,
     struct buffer *reply);
 
+/* For the hook core_hooks.ask, of any core; `arg` is not looked at. */
+void admin_ask(void *arg, struct core *core, struct question *question);
+
 #endif

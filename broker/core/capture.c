@@ -63,6 +63,54 @@ capture_new(struct index *index, uint32_t stream, struct broker_bytes name,
     return capture;
 }
 
+static bool
+has_filter(const struct capture *capture, struct broker_bytes filter)
+{
+    for (size_t i = 0; i < capture->filter_count; i++) {
+        if (capture->filters[i].len == filter.len &&
+            memcmp(capture->filters[i].data, filter.data, filter.len) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Take the first filters out that `other` does not have; those that it has
+ * become its own again, for which no memory is needed. */
+static void
+give_back(struct index *index, const struct capture *capture, size_t count,
+    struct capture *other)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!has_filter(other, capture->filters[i])) {
+            index_remove_capture(index, capture->filters[i]);
+        } else {
+            (void)index_add_capture(index, capture->filters[i], other);
+        }
+    }
+}
+
+struct capture *
+capture_replace(struct index *index, struct capture *old,
+    const struct broker_bytes *filters, size_t count)
+{
+    struct capture *capture =
+        capture_copy(old->stream, old->name, filters, count);
+    if (capture == NULL) {
+        return NULL;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!index_add_capture(index, capture->filters[i], capture)) {
+            give_back(index, capture, i, old);
+            capture_unref(capture);
+            return NULL;
+        }
+    }
+    give_back(index, old, old->filter_count, capture);
+    capture_unref(old);
+    return capture;
+}
+
 void
 capture_end(struct index *index, struct capture *capture)
 {

@@ -15,10 +15,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 struct index;
 
 struct capture {
+    LIST_ENTRY(capture) link; /* of the worker's; see captures.h */
     uint32_t references;
     uint32_t stream; /* the store's number */
     size_t filter_count;
@@ -30,6 +32,11 @@ struct capture {
  * No filter may be in another capture. One reference is the caller's. */
 struct capture *capture_new(struct index *index, uint32_t stream,
     struct broker_bytes name, const struct broker_bytes *filters, size_t count);
+/* The stream has these filters from now on, and others no more. NULL: memory is
+ * out, nothing changed. Else `old` has ended, and one reference of the new one
+ * is the caller's. */
+struct capture *capture_replace(struct index *index, struct capture *old,
+    const struct broker_bytes *filters, size_t count);
 /* And no more. The object stays while somebody has a reference. */
 void capture_end(struct index *index, struct capture *capture);
 

@@ -4,6 +4,7 @@
 #include "core.h"
 
 #include "session.h"
+#include "streams.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +50,12 @@ init_parts(struct core *core)
         core->exchange = exchange_new(
             options->worker, workers, options->max_memory_bytes, seed ^ 6);
         if (core->exchange == NULL) {
+            return false;
+        }
+    }
+    if (options->store != NULL && options->worker == EXCHANGE_HOME) {
+        core->streams = streams_new(core);
+        if (core->streams == NULL) {
             return false;
         }
     }
@@ -107,8 +114,13 @@ core_free(struct core *core)
     }
     durable_drop_all(core);
     readers_drop_all(core);
+    streams_free(core->streams);
+    if (core->exchange != NULL) {
+        question_drop_all(core);
+    }
     exchange_free(core->exchange);
     route_cache_fini(&core->routes);
+    captures_drop_all(core);
     if (core->retained.pool != NULL) {
         retained_fini(&core->retained);
     }
@@ -221,8 +233,15 @@ core_due(const struct core *core)
     bool waits = !LIST_EMPTY(&core->readers_waiting) ||
                  (!TAILQ_EMPTY(&core->durables) &&
                      durable_is_stuck(TAILQ_FIRST(&core->durables)));
-    uint64_t look_ms = core->now_ms + MEMORY_LOOK_MS;
-    return waits && look_ms < due_ms ? look_ms : due_ms;
+    uint64_t look_ms = waits ? core->now_ms + MEMORY_LOOK_MS : UINT64_MAX;
+    look_ms = look_ms < streams_due(core) ? look_ms : streams_due(core);
+    return look_ms < due_ms ? look_ms : due_ms;
+}
+
+bool
+core_is_ready(const struct core *core)
+{
+    return streams_are_ready(core);
 }
 
 void

@@ -27,6 +27,7 @@ struct rights;
 struct session;
 struct buffer;
 struct mailbag;
+struct question;
 
 /* Limits and times; all must be set. Names, meanings and ranges are those of
  * the configuration keys (brokerd.conf(5)). */
@@ -97,6 +98,10 @@ struct core_hooks {
     enum broker_status (*answer)(void *arg, const struct core *core,
         struct broker_bytes topic, struct broker_bytes payload,
         struct buffer *reply);
+    /* The same for topics under $sys/stream/ and $sys/consumer/, where there is
+     * a store: call question_complete() (question.h), inside this call or
+     * later. Asked of worker 0 only. NULL: NO_STORE. */
+    void (*ask)(void *arg, struct core *core, struct question *question);
     /* Find out who the peer is and what it may do, and say so with
      * session_admit or session_deny, inside this call or later. The views are
      * valid during the call only. NULL: everybody may do everything. */
@@ -117,12 +122,17 @@ struct core *core_new(const struct core_options *options,
 /* All sessions must have been freed. NULL is allowed. */
 void core_free(struct core *core);
 
+/* Has worker 0 loaded what the store keeps of the broker, and do all workers
+ * know of it? Nobody may connect before. Without a store, and of other workers,
+ * true. It needs turns of all workers until then. */
+bool core_is_ready(const struct core *core);
+
 /* Tell the time: milliseconds of a monotonic clock. Call before handing in
  * anything that happened since. */
 void core_set_now(struct core *core, uint64_t now_ms);
 
-/* And the wall clock: milliseconds since 1970 UTC. It may jump. Only where there
- * is a store. */
+/* And the wall clock: milliseconds since 1970 UTC. It may jump. Only where
+ * there is a store. */
 void core_set_wall(struct core *core, uint64_t wall_ms);
 
 /* Until when everything that peers did has been handed in; deadlines are judged

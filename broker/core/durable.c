@@ -9,6 +9,7 @@
 
 #include "forward.h"
 #include "session.h"
+#include "streams.h"
 #include "wire.h"
 
 #include "store.h"
@@ -341,6 +342,7 @@ core_store_poll(struct core *core)
     if (core->options.store != NULL) {
         store_poll(core->options.store);
         finish_answered(core);
+        streams_run(core);
     }
 }
 
@@ -356,6 +358,7 @@ core_store_tick(struct core *core)
     if (core->options.store != NULL) {
         finish_answered(core); /* that had no memory before */
         (void)readers_retry(core);
+        streams_run(core);
         store_tick(core->options.store);
     }
 }

@@ -3,6 +3,7 @@
  * Writing, posting and sorting mail; see exchange.h. */
 #include "exchange.h"
 
+#include "captures.h"
 #include "claim.h"
 #include "forward.h"
 #include "interest.h"
@@ -44,6 +45,7 @@ exchange_new(
     TAILQ_INIT(&exchange->claims_leaving);
     TAILQ_INIT(&exchange->all_interests);
     LIST_INIT(&exchange->unreported);
+    TAILQ_INIT(&exchange->answers);
     exchange->outboxes = calloc(workers, sizeof *exchange->outboxes);
     if (exchange->outboxes == NULL) {
         free(exchange);
@@ -243,6 +245,7 @@ core_post_mail(struct core *core)
     interest_write_loads(core);
     claim_write_leaving(core);
     wait_write_unreported(core);
+    question_write_answers(core);
     if (exchange->shed_wanted) {
         write_shed(exchange);
     }
@@ -314,6 +317,13 @@ read_letter(struct core *core, uint32_t from, struct letter *letter)
         break;
     case LETTER_ANSWER:
         question_on_answer(core, letter->question);
+        break;
+    case LETTER_CAPTURE:
+        captures_on_capture(core, from, letter->capture.order);
+        break;
+    case LETTER_CAPTURED:
+        captures_on_captured(
+            core, letter->capture.order, letter->capture.failed);
         break;
     case LETTER_CREDIT:
         take_credit(core, from, letter->bytes);

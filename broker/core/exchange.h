@@ -62,6 +62,7 @@ struct outbox {
 TAILQ_HEAD(interest_list, interest);
 TAILQ_HEAD(claim_list, claim);
 LIST_HEAD(wait_list, wait);
+TAILQ_HEAD(question_list, question);
 
 struct exchange {
     uint32_t self, workers;
@@ -72,6 +73,7 @@ struct exchange {
     struct interest_list touched; /* whose load may have changed */
     struct claim_list claims_leaving;
     struct wait_list unreported;
+    struct question_list answers;       /* to be sent */
     struct interest_list all_interests; /* every object, to be freed */
     uint64_t congested_bytes; /* more than this is unprocessed: stop reading */
     uint64_t seed;

@@ -8,24 +8,6 @@
 
 #include <string.h>
 
-/* STUBS until merge */
-static struct capture *
-core_find_capture(const struct core *core, struct broker_bytes name)
-{
-    (void)core;
-    (void)name;
-    return NULL;
-}
-static struct capture *
-core_overlapping_captures(
-    const struct core *core, struct broker_bytes filter, size_t *count)
-{
-    (void)core;
-    (void)filter;
-    *count = 0;
-    return NULL;
-}
-
 static enum broker_status
 check_consume(
     const struct session *session, const struct broker_consume *consume)

@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 struct block;
+struct capture_order;
 struct claim;
 struct group_remote;
 struct interest;
@@ -53,6 +54,9 @@ enum letter_kind {
      * back; who has it may read and write it. */
     LETTER_QUESTION,
     LETTER_ANSWER,
+    /* captures.c: streams. The order may be read. */
+    LETTER_CAPTURE,  /* from home: capture, or no more */
+    LETTER_CAPTURED, /* that was done, or memory was out */
     /* exchange.c. */
     LETTER_CREDIT, /* so many bytes of the receiver's runs were processed */
     LETTER_SHED,   /* memory is out: drop what is queued for the slowest */
@@ -105,6 +109,10 @@ struct letter {
             uint64_t publisher_id; /* of sessions */
             uint64_t full_id;
         } full;
+        struct letter_capture {
+            struct capture_order *order;
+            bool failed;
+        } capture;
         struct making *making;
         struct question *question;
         uint64_t bytes;

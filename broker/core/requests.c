@@ -77,6 +77,10 @@ request_to_broker(struct session *session, const struct broker_publish *publish,
     struct broker_bytes reply_to)
 {
     struct core *core = session->core;
+    if (question_needs_store(publish->topic) &&
+        (core->options.store == NULL || core->hooks.ask == NULL)) {
+        return BROKER_E_NO_STORE;
+    }
     if (core->exchange != NULL) {
         return question_ask(session, publish, reply_to) ? BROKER_OK
                                                         : BROKER_E_MEMORY;

@@ -11,7 +11,7 @@
 
 #include "account.h"
 #include "attachment.h"
-#include "capture.h"
+#include "captures.h"
 #include "claim.h"
 #include "core.h"
 #include "deadline.h"
@@ -143,6 +143,8 @@ struct core {
     TAILQ_HEAD(, durable) durables;     /* appends in flight, in their order */
     struct reader_list readers_waiting; /* for memory */
     struct reader_list readers_ending;  /* for a last answer of the store */
+    struct capture_list captures;       /* that this worker knows of */
+    struct streams *streams;            /* home's, where there is a store */
     struct session *full; /* the current run went to it, and it is full */
     struct table sessions_by_id; /* where there are other workers */
     struct subscription **picks; /* scratch of deliver.c */

@@ -444,6 +444,7 @@ make_workers(struct server *server)
         struct core_hooks hooks = {.output_ready = conn_output_ready,
             .log = log_hook,
             .answer = answer_hook,
+            .ask = admin_ask,
             .authenticate = gate_authenticate,
             .random = random_hook,
             .post = post_hook,

@@ -68,6 +68,7 @@ end_turn(struct fake_net *net, uint32_t worker)
 {
     fake_enter(net);
     (void)core_read_mail(net->cores[worker]);
+    fake_store_turn(net, worker);
     fake_post_mail(net, net->cores[worker]);
     fake_leave(net);
 }
@@ -99,13 +100,14 @@ exchange_all(struct fake_net *net, bool *moved)
         }
         unsaid = unsaid || is_unsaid(net->cores[worker]);
     }
+    *moved = *moved || fake_store_moved(net);
     return *moved || unsaid;
 }
 
 void
 fake_mail_settle(struct fake_net *net)
 {
-    if (net->workers < 2) {
+    if (net->core == NULL || net->core->exchange == NULL) {
         return;
     }
     bool moved;
@@ -174,7 +176,9 @@ check_exchange(struct fake_net *net, const struct core *core)
         fake_require(net, outbox->first == NULL || outbox->first->count == 0,
             "letters are left");
     }
-    fake_require(net, LIST_EMPTY(&core->index.tree.root->children),
+    fake_require(net,
+        LIST_EMPTY(&core->index.tree.root->children) ||
+            !LIST_EMPTY(&core->captures),
         "filters of other workers are left in the index");
     fake_require(net,
         core->identities.table.count == core->identities.gone_count,

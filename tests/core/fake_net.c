@@ -5,6 +5,7 @@
 
 #include "output_check.h"
 #include "session.h"
+#include "store.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -125,11 +126,73 @@ fake_options(void)
         .name = "fake"};
 }
 
+static void
+wake_hook(void *arg)
+{
+    struct fake_port *port = arg;
+    port->woken = true;
+}
+
+static void
+room_hook(void *arg)
+{
+    struct fake_port *port = arg;
+    core_store_room(port->net->cores[port->worker]);
+}
+
+static struct store_port *
+open_port(struct fake_net *net, uint32_t worker)
+{
+    struct fake_port *port = &net->ports[worker];
+    *port = (struct fake_port){.net = net, .worker = worker};
+    struct store_port_hooks hooks = {wake_hook, room_hook, port};
+    if (net->store != NULL) {
+        port->port = store_port_open(net->store, &hooks);
+    }
+    return port->port;
+}
+
+void
+fake_store_turn(struct fake_net *net, uint32_t worker)
+{
+    if (net->store != NULL && net->cores[worker] != NULL) {
+        net->ports[worker].woken = false;
+        core_set_wall(net->cores[worker], FAKE_WALL_MS + net->now_ms);
+        core_store_poll(net->cores[worker]);
+        core_store_tick(net->cores[worker]);
+    }
+}
+
+bool
+fake_store_moved(struct fake_net *net)
+{
+    for (uint32_t worker = 0; worker < net->workers; worker++) {
+        if (net->store != NULL && net->ports[worker].woken) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void
+fake_net_crash(struct fake_net *net)
+{
+    net->store = NULL;
+}
+
 void
 fake_net_init(struct fake_net *net, const struct core_options *options,
     uint64_t seed, void (*guard)(bool inside))
 {
+    fake_net_init_store(net, options, NULL, seed, guard);
+}
+
+void
+fake_net_init_store(struct fake_net *net, const struct core_options *options,
+    struct store *store, uint64_t seed, void (*guard)(bool inside))
+{
     *net = (struct fake_net){.options = *options,
+        .store = store,
         .now_ms = 1000,
         .random = {seed},
         .guard = guard,
@@ -152,11 +215,15 @@ fake_net_init(struct fake_net *net, const struct core_options *options,
             own.shared_bytes = &net->shared_bytes;
             own.boot = net->boot;
         }
+        own.store = open_port(net, worker);
         net->cores[worker] = core_new(&own, &hooks, net->now_ms);
         all = all && net->cores[worker] != NULL;
     }
     fake_leave(net);
     net->core = all ? net->cores[0] : NULL;
+    if (net->core != NULL) {
+        fake_mail_settle(net);
+    }
 }
 
 static uint64_t
@@ -214,6 +281,9 @@ fake_net_fini(struct fake_net *net)
         fake_enter(net);
         core_free(net->cores[worker]);
         fake_leave(net);
+    }
+    for (uint32_t worker = 0; worker < net->workers; worker++) {
+        store_port_close(net->ports[worker].port);
     }
     net->core = NULL;
 }

@@ -19,6 +19,8 @@
 
 #define FAKE_WORKERS_MAX 4
 
+#define FAKE_WALL_MS UINT64_C(1700000000000) /* when its clock began */
+
 struct fake_net {
     struct core *core; /* the first; NULL: memory was out */
     struct core *cores[FAKE_WORKERS_MAX];
@@ -29,6 +31,13 @@ struct fake_net {
     bool holds_mail;  /* it waits for fake_mail_step */
     bool home_posted; /* in this turn of a worker */
     uint32_t workers;
+    struct store *store; /* the caller's; NULL: there is none, or no more */
+    struct fake_port {
+        struct fake_net *net;
+        uint32_t worker;
+        struct store_port *port;
+        bool woken;
+    } ports[FAKE_WORKERS_MAX];
     _Atomic uint64_t shared_bytes;
     uint8_t boot[BROKER_SESSION_BYTES];
     struct core_options options;
@@ -65,6 +74,13 @@ struct core_options fake_options(void);
 /* Fails to set `core` if memory is out. */
 void fake_net_init(struct fake_net *net, const struct core_options *options,
     uint64_t seed, void (*guard)(bool inside));
+/* The same with a store, which stays the caller's. */
+void fake_net_init_store(struct fake_net *net,
+    const struct core_options *options, struct store *store, uint64_t seed,
+    void (*guard)(bool inside));
+/* The process ends here, for its store: nothing of it is called any more but
+ * that its ports are closed, by fake_net_fini. */
+void fake_net_crash(struct fake_net *net);
 /* Frees all sessions and the core; checks that no memory is left in use. */
 void fake_net_fini(struct fake_net *net);
 
@@ -126,6 +142,11 @@ uint64_t fake_mail_mark(const struct fake_peer *peer);
 /* As fake_feed, of bytes that were said when this was the mark. */
 size_t fake_feed_said(
     struct fake_peer *peer, const void *bytes, size_t len, uint64_t mark);
+
+/* What the store has for the worker, and the end of its turn for the store. */
+void fake_store_turn(struct fake_net *net, uint32_t worker);
+/* Was a port woken since? */
+bool fake_store_moved(struct fake_net *net);
 
 /* ---- for fake_net.c and fake_mail.c -------------------------------------- */
 
