@@ -8,94 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Fields up to this size are built on the stack. */
-#define FIELDS_BYTES_SMALL 512
-#define FIELDS_BYTES_MAX   UINT16_MAX
+#include "fields.h"
 
 static struct broker_bytes
 bytes_of(const char *string)
 {
     return (struct broker_bytes){(const uint8_t *)string, strlen(string)};
-}
-
-/* ---- fields -------------------------------------------------------------- */
-
-struct fields {
-    uint8_t small[FIELDS_BYTES_SMALL];
-    uint8_t *data; /* `small`, or on the heap */
-    size_t size;
-};
-
-static void
-fields_free(struct fields *fields)
-{
-    if (fields->data != fields->small) {
-        free(fields->data);
-    }
-}
-
-/* How many bytes they will take; more than FIELDS_BYTES_MAX: too many. */
-static size_t
-fields_measure(const struct broker_client_outgoing *message)
-{
-    size_t size = 0;
-    if (message->reply_to != NULL) {
-        size = broker_tlv_size(strlen(message->reply_to));
-    }
-    for (size_t i = 0; i < message->header_count; i++) {
-        const struct broker_client_header *header = &message->headers[i];
-        if (size > FIELDS_BYTES_MAX || header->key == NULL ||
-            header->value_bytes > FIELDS_BYTES_MAX) {
-            return SIZE_MAX;
-        }
-        size += broker_tlv_size(2 + strlen(header->key) + header->value_bytes);
-    }
-    return size;
-}
-
-static enum broker_status
-fields_fill(struct fields *fields, const struct broker_client_outgoing *message)
-{
-    size_t capacity = fields->size;
-    size_t used = 0;
-    enum broker_status status = BROKER_OK;
-    if (message->reply_to != NULL) {
-        /* Critical: a subscriber that does not know it must not ignore it. */
-        status = broker_tlv_put(fields->data, capacity, &used,
-            BROKER_TAG_REPLY_TO | BROKER_TAG_CRITICAL,
-            bytes_of(message->reply_to));
-    }
-    for (size_t i = 0; status == BROKER_OK && i < message->header_count; i++) {
-        const struct broker_client_header *header = &message->headers[i];
-        status = broker_header_put(fields->data, capacity, &used,
-            bytes_of(header->key),
-            (struct broker_bytes){header->value, header->value_bytes});
-    }
-    return status;
-}
-
-/* Build the fields; after BROKER_OK they are to be freed. */
-static enum broker_status
-fields_build(
-    struct fields *fields, const struct broker_client_outgoing *message)
-{
-    fields->data = fields->small;
-    fields->size = fields_measure(message);
-    if (fields->size > FIELDS_BYTES_MAX ||
-        (message->header_count > 0 && message->headers == NULL)) {
-        return BROKER_E_INVALID_ARGUMENT;
-    }
-    if (fields->size > sizeof fields->small) {
-        fields->data = malloc(fields->size);
-        if (fields->data == NULL) {
-            return BROKER_E_NO_MEMORY;
-        }
-    }
-    enum broker_status status = fields_fill(fields, message);
-    if (status != BROKER_OK) {
-        fields_free(fields);
-    }
-    return status;
 }
 
 /* ---- the policy for a full buffer ---------------------------------------- */
@@ -178,8 +96,9 @@ take_checked(
     return status;
 }
 
-static enum broker_status
-take(struct broker_client *client, const struct session_publish *publish)
+enum broker_status
+client_take_publish(
+    struct broker_client *client, const struct session_publish *publish)
 {
     enum broker_status status = client_check_open(client);
     return status == BROKER_OK
@@ -201,7 +120,7 @@ broker_client_publish(struct broker_client *client, const char *topic,
         .payload = {payload, payload_bytes},
     };
     client_enter(client);
-    enum broker_status status = take(client, &publish);
+    enum broker_status status = client_take_publish(client, &publish);
     client_leave(client);
     return status;
 }
@@ -224,17 +143,18 @@ take_message(struct broker_client *client,
     }
     enum broker_status status = fields_build(&fields, message);
     if (status != BROKER_OK) {
-        return client_refuse(client, status,
-            "the headers and reply_to do not fit into 65535 bytes, or a key is "
-            "not UTF-8 of 1 to 255 bytes");
+        return client_refuse(client, status, FIELDS_ERROR_TEXT);
     }
     publish->topic = bytes_of(message->topic);
     publish->payload =
         (struct broker_bytes){message->payload, message->payload_bytes};
     publish->fields = (struct broker_bytes){fields.data, fields.size};
     publish->retain = message->retain;
-    publish->numbered |= message->reply_to != NULL; /* PROTOCOL.md 4.6 */
-    status = take(client, publish);
+    publish->needs_streams =
+        message->expects_last || message->deliver_at_ms != 0;
+    /* PROTOCOL.md 4.6; and what may be refused is not said into the wind. */
+    publish->numbered |= message->reply_to != NULL || publish->needs_streams;
+    status = client_take_publish(client, publish);
     fields_free(&fields);
     return status;
 }
@@ -267,8 +187,8 @@ broker_client_publish_acked(struct broker_client *client,
     return status;
 }
 
-static void
-published_wait_cb(struct broker_client *client,
+void
+client_published_wait_cb(struct broker_client *client,
     const struct broker_client_published *published, void *user)
 {
     struct client_waiter *waiter = user;
@@ -278,6 +198,22 @@ published_wait_cb(struct broker_client *client,
         waiter->outcome.published.text = "";
     }
     client_waiter_finish(client, waiter);
+}
+
+enum broker_status
+client_published_wait(struct broker_client *client,
+    struct client_waiter *waiter, uint64_t deadline_us,
+    struct broker_client_published *out)
+{
+    enum broker_status status = client_waiter_wait(client, waiter, deadline_us);
+    if (status == BROKER_OK) {
+        status = waiter->status;
+        if (out != NULL) {
+            *out = waiter->outcome.published;
+        }
+        free(waiter);
+    }
+    return status;
 }
 
 static enum broker_status
@@ -297,7 +233,7 @@ publish_wait(struct broker_client *client,
     struct session_publish publish = {
         .numbered = true,
         .kind = PUBLISH_CALLBACK,
-        .callback = published_wait_cb,
+        .callback = client_published_wait_cb,
         .user = waiter,
     };
     enum broker_status status = take_message(client, message, &publish);
@@ -305,15 +241,7 @@ publish_wait(struct broker_client *client,
         free(waiter);
         return status;
     }
-    status = client_waiter_wait(client, waiter, deadline_us);
-    if (status == BROKER_OK) {
-        status = waiter->status;
-        if (out != NULL) {
-            *out = waiter->outcome.published;
-        }
-        free(waiter);
-    }
-    return status;
+    return client_published_wait(client, waiter, deadline_us, out);
 }
 
 enum broker_status
@@ -456,7 +384,7 @@ broker_client_reply(struct broker_client *client,
          * and may be answered. */
         status = take_checked(client, &publish);
     } else {
-        status = take(client, &publish);
+        status = client_take_publish(client, &publish);
     }
     client_leave(client);
     return status;

@@ -18,10 +18,10 @@ refuse_in_callback(struct broker_client *client)
 
 /* With the lock held. */
 static enum broker_status
-subscribe(struct broker_client *client,
-    const struct broker_client_subscription *subscription,
+subscribe(struct broker_client *client, const void *what,
     const struct session_outcome *outcome, uint32_t *out)
 {
+    const struct broker_client_subscription *subscription = what;
     enum broker_status status = client_check_open(client);
     if (status == BROKER_OK && (subscription->filter == NULL || out == NULL)) {
         status = BROKER_E_INVALID_ARGUMENT;
@@ -61,10 +61,11 @@ subscribed_wait_cb(struct broker_client *client,
     client_waiter_finish(client, waiter);
 }
 
+/* With the lock held. */
 static enum broker_status
-subscribe_wait(struct broker_client *client,
-    const struct broker_client_subscription *subscription, int timeout_ms,
-    uint32_t *out, struct broker_client_subscribed *answer)
+subscribe_wait(struct broker_client *client, client_ask_fn *ask,
+    const void *what, int timeout_ms, uint32_t *out,
+    struct broker_client_subscribed *answer)
 {
     uint64_t deadline_us = client_deadline_us(timeout_ms);
     if (client_is_callback(client)) {
@@ -76,11 +77,7 @@ subscribe_wait(struct broker_client *client,
     }
     const struct session_outcome outcome = {subscribed_wait_cb, waiter};
     uint32_t id = 0;
-    enum broker_status status =
-        subscription->on_subscribed != NULL
-            ? client_refuse(
-                  client, BROKER_E_INVALID_ARGUMENT, "on_subscribed is set")
-            : subscribe(client, subscription, &outcome, &id);
+    enum broker_status status = ask(client, what, &outcome, &id);
     if (status != BROKER_OK) {
         free(waiter);
         return status;
@@ -106,15 +103,36 @@ subscribe_wait(struct broker_client *client,
 }
 
 enum broker_status
+client_subscribe_wait(struct broker_client *client, client_ask_fn *ask,
+    const void *what, int timeout_ms, uint32_t *out,
+    struct broker_client_subscribed *answer)
+{
+    client_enter(client);
+    enum broker_status status =
+        subscribe_wait(client, ask, what, timeout_ms, out, answer);
+    client_leave(client);
+    return status;
+}
+
+/* With the lock held. */
+static enum broker_status
+ask_subscribe(struct broker_client *client, const void *what,
+    const struct session_outcome *outcome, uint32_t *out)
+{
+    const struct broker_client_subscription *subscription = what;
+    return subscription->on_subscribed != NULL
+               ? client_refuse(
+                     client, BROKER_E_INVALID_ARGUMENT, "on_subscribed is set")
+               : subscribe(client, what, outcome, out);
+}
+
+enum broker_status
 broker_client_subscribe_wait(struct broker_client *client,
     const struct broker_client_subscription *subscription, int timeout_ms,
     uint32_t *out, struct broker_client_subscribed *answer)
 {
-    client_enter(client);
-    enum broker_status status =
-        subscribe_wait(client, subscription, timeout_ms, out, answer);
-    client_leave(client);
-    return status;
+    return client_subscribe_wait(
+        client, ask_subscribe, subscription, timeout_ms, out, answer);
 }
 
 /* ---- unsubscribe --------------------------------------------------------- */

@@ -13,7 +13,7 @@
  *
  * Files: client.c (life), options.c, look.c (looking at it), drive.c (who
  * drives, waiting, event loops), link.c and link_bytes.c (the connection),
- * call_publish.c and call_subscribe.c (what the user asks for).
+ * call_publish.c, call_subscribe.c and call_stream.c (what the user asks for).
  */
 #ifndef BROKER_CLIENT_HANDLE_H
 #define BROKER_CLIENT_HANDLE_H
@@ -181,6 +181,27 @@ bool client_waiter_begin(
     struct broker_client *client, struct client_waiter *waiter);
 void client_waiter_finish(
     struct broker_client *client, struct client_waiter *waiter);
+
+/* ---- call_publish.c and call_subscribe.c, for call_stream.c -------------- */
+
+/* With the lock held, which may be let go meanwhile: judge a message, make room
+ * for it, and take it. */
+enum broker_status client_take_publish(
+    struct broker_client *client, const struct session_publish *publish);
+/* A callback whose `user` is a waiter, and the wait for it: as
+ * client_waiter_wait(), and what became of the message. */
+void client_published_wait_cb(struct broker_client *client,
+    const struct broker_client_published *published, void *user);
+enum broker_status client_published_wait(struct broker_client *client,
+    struct client_waiter *waiter, uint64_t deadline_us,
+    struct broker_client_published *out);
+
+/* Subscribe by whatever `ask` does with `what`, and wait for the answer. */
+typedef enum broker_status client_ask_fn(struct broker_client *client,
+    const void *what, const struct session_outcome *outcome, uint32_t *out);
+enum broker_status client_subscribe_wait(struct broker_client *client,
+    client_ask_fn *ask, const void *what, int timeout_ms, uint32_t *out,
+    struct broker_client_subscribed *answer);
 
 /* ---- link.c -------------------------------------------------------------- */
 

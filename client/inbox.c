@@ -173,6 +173,21 @@ inbox_push_gap(struct inbox *inbox, const struct broker_client_gap *gap)
     return true;
 }
 
+bool
+inbox_push_caught_up(struct inbox *inbox, uint32_t subscription)
+{
+    struct inbox_entry *entry = malloc(sizeof *entry);
+    if (entry == NULL) {
+        return false;
+    }
+    entry->bytes = sizeof *entry;
+    entry->next = NULL;
+    entry->event = (struct broker_client_event){
+        .kind = BROKER_CLIENT_EVENT_CAUGHT_UP, .subscription = subscription};
+    append_entry(inbox, entry);
+    return true;
+}
+
 struct inbox_entry *
 inbox_pop(struct inbox *inbox)
 {

@@ -50,6 +50,9 @@ void inbox_tell_missed(struct inbox *inbox, struct subscription *subscription);
 /* Append a gap whatever the limit says. False: no memory. */
 bool inbox_push_gap(struct inbox *inbox, const struct broker_client_gap *gap);
 
+/* Append "caught up" of a subscription. False: no memory. */
+bool inbox_push_caught_up(struct inbox *inbox, uint32_t subscription);
+
 /* Take the first entry, or NULL. The caller frees it with
  * broker_client_event_free(), after making sure that no subscription's open_gap
  * points at it. */

@@ -28,6 +28,9 @@ link_write(struct broker_client *client)
     if (link->phase != LINK_UP || link->write_failed) {
         return;
     }
+    /* Without memory for it now, there may be some the next time. */
+    enum broker_status settled = session_flush_settled(&client->session);
+    (void)settled;
     for (;;) {
         struct iovec vectors[WRITE_VECTORS];
         size_t count =

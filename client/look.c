@@ -35,9 +35,11 @@ broker_client_gap_text(unsigned reason)
     case BROKER_GAP_MEMORY:
         return "the broker was out of memory";
     case BROKER_GAP_EXPIRED:
-        return "expired";
+        return "expired in the stream before it was read";
     case BROKER_GAP_TRIMMED:
-        return "trimmed";
+        return "the stream had discarded it, by a limit or a purge";
+    case BROKER_GAP_DAMAGED:
+        return "damaged on the broker's disk";
     case BROKER_GAP_PERMISSION:
         return "not permitted";
     case BROKER_GAP_CONFLATED:

@@ -137,16 +137,24 @@ publishes_settle(struct publishes *publishes, struct publish_slot *slot)
 }
 
 bool
-publishes_take_due(struct publishes *publishes, struct publish_slot *out)
+publishes_take_due(
+    struct publishes *publishes, uint64_t *ordinal, struct publish_slot *out)
 {
-    if (publishes->count == 0 || slot_at(publishes, 0)->state != PUBLISH_DUE) {
-        return false;
+    if (*ordinal < publishes->first_ordinal) {
+        *ordinal = publishes->first_ordinal;
     }
-    struct publish_slot *slot = slot_at(publishes, 0);
-    *out = *slot;
-    slot->state = PUBLISH_DONE;
-    publishes_leave(publishes);
-    return true;
+    while (*ordinal - publishes->first_ordinal < publishes->count) {
+        struct publish_slot *slot =
+            slot_at(publishes, (size_t)(*ordinal - publishes->first_ordinal));
+        ++*ordinal;
+        if (slot->state == PUBLISH_DUE) {
+            *out = *slot;
+            slot->state = PUBLISH_DONE;
+            publishes_leave(publishes);
+            return true;
+        }
+    }
+    return false;
 }
 
 bool

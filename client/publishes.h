@@ -22,7 +22,7 @@ struct request;
 
 enum publish_state {
     PUBLISH_WAITING, /* in the output log, held */
-    PUBLISH_DUE,     /* found settled in WELCOME; its callback has to run */
+    PUBLISH_DUE,     /* this broker cannot take it; its callback has to run */
     PUBLISH_DONE,
 };
 
@@ -39,6 +39,7 @@ struct publish_slot {
     uint32_t offset;                      /* of the frame in the chunk */
     uint8_t state;                        /* enum publish_state */
     uint8_t kind;                         /* enum publish_kind */
+    bool needs_streams;                   /* the broker must know them */
     broker_client_published_fn *callback; /* PUBLISH_CALLBACK */
     void *user; /* of the callback, or the struct request */
 };
@@ -80,8 +81,10 @@ void publishes_mark_slot(struct publishes *publishes, struct publish_slot *slot,
     enum publish_state state);
 void publishes_leave(struct publishes *publishes);
 
-/* If the first slot is in PUBLISH_DUE: copy it to *out, make it DONE. */
-bool publishes_take_due(struct publishes *publishes, struct publish_slot *out);
+/* The next slot in PUBLISH_DUE: copy it to *out, make it DONE. *ordinal is 0 at
+ * first and then kept by the caller: those before are not looked at again. */
+bool publishes_take_due(
+    struct publishes *publishes, uint64_t *ordinal, struct publish_slot *out);
 
 /* Take the first slot that waits, to end it: copy to *out, make it DONE. */
 bool publishes_take_waiting(

@@ -127,6 +127,7 @@ put_hello(struct session *session, struct broker_bytes fields)
         .id = 1,
         .version_min = BROKER_PROTOCOL_VERSION,
         .version_max = BROKER_PROTOCOL_VERSION,
+        .features = BROKER_FEATURE_STREAMS,
         .max_body_bytes = session->config.max_body_bytes,
         .heartbeat_ms = session->config.heartbeat_ms,
         .tlvs = fields,
@@ -202,6 +203,7 @@ bool
 session_is_settled(const struct session *session)
 {
     return session->publishes.count == 0 && session->log.unsent == 0 &&
+           session->subscriptions.pending == NULL &&
            session->fire_confirmed == session->fire_taken;
 }
 

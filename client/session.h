@@ -14,7 +14,8 @@
  * Files: session.c (life, bytes, time), session_frames.c (what comes in),
  * session_deliver.c (messages and gaps), session_resume.c (WELCOME, and what a
  * lost connection means), session_inbox.c (where replies go), session_calls.c
- * (what the user asks for).
+ * (what the user asks for), session_consume.c (reading streams),
+ * session_settle.c (acknowledging to durable consumers).
  */
 #ifndef BROKER_CLIENT_SESSION_H
 #define BROKER_CLIENT_SESSION_H
@@ -27,6 +28,7 @@
 
 #include <broker/client.h>
 
+#include "consume.h"
 #include "credentials.h"
 #include "inbox.h"
 #include "outlog.h"
@@ -68,7 +70,8 @@ struct session_config {
 
 /* What is agreed with the broker, or was with the last one. */
 struct session_agreed {
-    bool known; /* WELCOME came once */
+    bool known;   /* WELCOME came once */
+    bool streams; /* the feature */
     uint32_t max_body_bytes;
     uint32_t heartbeat_ms;
     uint32_t max_subscriptions;
@@ -118,6 +121,14 @@ struct session_topic_memo {
     uint8_t bytes[SESSION_TOPIC_MEMO_BYTES];
 };
 
+/* Where in its stream the next message is (PROTOCOL.md 4.18). */
+struct session_position {
+    uint32_t id;   /* of the subscription */
+    uint32_t left; /* messages that it still holds for */
+    uint32_t deliveries;
+    uint64_t sequence, time_ms;
+};
+
 struct session {
     struct session_config config;
     enum session_state state; /* set by session_set_state() alone */
@@ -141,7 +152,9 @@ struct session {
     struct subscription **context; /* whom the next messages are for */
     size_t context_count, context_capacity;
     bool context_known, context_retained;
-    bool context_plain; /* all of them have on_message */
+    bool context_plain;  /* all of them have on_message */
+    bool context_stream; /* it is one, and of a stream */
+    struct session_position position;
     struct session_topic_memo received_topic;
 
     struct session_topic_memo sent_topic;
@@ -240,6 +253,9 @@ void session_end_request(struct session *session, struct request *request,
 void session_tell_subscribed(struct session *session,
     struct subscription *subscription,
     const struct broker_client_subscribed *subscribed);
+/* "the subscription to 'a/#'", "the consumer 'b'", ... */
+void session_name_subscription(
+    const struct subscription *subscription, char *dst, size_t cap);
 /* The subscription is over: takes it out and tells. Calls back. */
 void session_end_subscription(struct session *session,
     struct subscription *subscription,
@@ -299,8 +315,10 @@ BROKER_MUST_CHECK enum broker_status session_move_inbox(
 
 struct session_publish {
     struct broker_bytes topic, fields, payload;
+    struct broker_bytes batch; /* frames; len 0: a single message */
     bool retain;
     bool numbered;
+    bool needs_streams; /* the broker must know them */
     enum publish_kind kind;
     broker_client_published_fn *callback; /* PUBLISH_CALLBACK */
     uint64_t token, deadline_us;          /* PUBLISH_REQUEST, and: */
@@ -308,7 +326,8 @@ struct session_publish {
     void *user; /* of the callback, whichever */
 };
 
-/* Judge a message: BAD_TOPIC, TOO_LARGE or OK and the size of its frame. */
+/* Judge a message: BAD_TOPIC, TOO_LARGE, UNSUPPORTED_TYPE or OK and the size of
+ * its frame. */
 BROKER_MUST_CHECK enum broker_status session_publish_check(
     struct session *session, const struct session_publish *publish,
     size_t *frame_bytes);
@@ -345,14 +364,14 @@ BROKER_MUST_CHECK enum broker_status session_leave(struct session *session);
 /* Take the next message or gap, or NULL. */
 struct inbox_entry *session_take_event(struct session *session);
 
-/* A subscription like `template`, and SUBSCRIBE for it if the session is open.
- * NO_MEMORY. */
+/* A subscription like `template`, and SUBSCRIBE or CONSUME for it if the
+ * session is open. On success it owns template->consume. NO_MEMORY. */
 BROKER_MUST_CHECK enum broker_status session_add_subscription(
     struct session *session, struct broker_bytes filter,
     struct broker_bytes group, const struct subscription *template,
     struct subscription **out);
 
-/* SUBSCRIBE as bytes at the end of the preamble, or of the log. */
+/* SUBSCRIBE or CONSUME as bytes at the end of the preamble, or of the log. */
 BROKER_MUST_CHECK enum broker_status session_send_subscribe(
     struct session *session, struct subscription *subscription,
     bool in_preamble);
@@ -361,5 +380,48 @@ BROKER_MUST_CHECK enum broker_status session_send_subscribe(
 uint8_t *session_preamble_reserve(struct session *session, size_t size);
 /* Empty it. */
 void session_preamble_reset(struct session *session);
+
+/* ---- session_consume.c --------------------------------------------------- */
+
+BROKER_MUST_CHECK enum broker_status session_consume(struct session *session,
+    const struct broker_client_consume *asked,
+    const struct session_outcome *outcome, uint32_t *out);
+
+/* CONSUME for it, as it is now. */
+struct broker_consume session_consume_frame(
+    const struct subscription *subscription);
+
+BROKER_MUST_CHECK enum broker_status session_handle_consume_reply(
+    struct session *session, const struct broker_frame *frame);
+/* Calls back. */
+BROKER_MUST_CHECK enum broker_status session_handle_position(
+    struct session *session, const struct broker_frame *frame);
+
+/* The position into a message that comes next. False: it should have one and
+ * has not, or the other way round. Driving thread, without the lock too. */
+bool session_position_take(
+    struct session *session, struct broker_message *message);
+
+/* ---- session_settle.c ---------------------------------------------------- */
+
+/* What a message of a durable consumer gets. */
+enum session_settle {
+    SESSION_ACK,
+    SESSION_ACK_UP_TO,
+    SESSION_NACK,
+    SESSION_BURY,
+    SESSION_TOUCH,
+};
+/* Note it, to be said by the next flush. */
+BROKER_MUST_CHECK enum broker_status session_settle(struct session *session,
+    uint32_t subscription, enum session_settle what, uint64_t sequence,
+    uint32_t delay_ms);
+
+/* Append what was settled to the log, if the session is open. */
+BROKER_MUST_CHECK enum broker_status session_flush_settled(
+    struct session *session);
+/* The same for one subscription. */
+BROKER_MUST_CHECK enum broker_status session_flush_settled_of(
+    struct session *session, struct subscription *subscription);
 
 #endif

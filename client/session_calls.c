@@ -61,21 +61,44 @@ to_frame(const struct session_publish *publish)
     };
 }
 
+static struct broker_publish_batch
+to_batch(const struct session_publish *publish)
+{
+    return (struct broker_publish_batch){.frames = publish->batch};
+}
+
+static size_t
+size_of(const struct session_publish *publish)
+{
+    if (publish->payload.len > BROKER_BODY_BYTES_MAX ||
+        publish->batch.len > BROKER_BODY_BYTES_MAX) {
+        return 0;
+    }
+    struct broker_publish frame = to_frame(publish);
+    struct broker_publish_batch batch = to_batch(publish);
+    return publish->batch.len > 0 ? broker_publish_batch_size(&batch)
+                                  : broker_publish_size(&frame);
+}
+
 enum broker_status
 session_publish_check(struct session *session,
     const struct session_publish *publish, size_t *frame_bytes)
 {
+    if (publish->needs_streams && session->agreed.known &&
+        !session->agreed.streams) {
+        return refuse(session, BROKER_E_UNSUPPORTED_TYPE,
+            "cannot publish: this broker knows no streams");
+    }
     if (!topic_is_good(session, publish->topic)) {
         return refuse(session, BROKER_E_BAD_TOPIC, "cannot publish");
     }
-    struct broker_publish frame = to_frame(publish);
-    size_t size = publish->payload.len > BROKER_BODY_BYTES_MAX
-                      ? 0
-                      : broker_publish_size(&frame);
+    size_t size = size_of(publish);
     if (size == 0 ||
         size - BROKER_HEADER_BYTES > session->agreed.max_body_bytes) {
         return refuse_too_large(session, publish->topic,
-            publish->topic.len + publish->fields.len + publish->payload.len);
+            publish->batch.len > 0 ? publish->batch.len
+                                   : publish->topic.len + publish->fields.len +
+                                         publish->payload.len);
     }
     *frame_bytes = size;
     return BROKER_OK;
@@ -107,15 +130,26 @@ enum broker_status
 session_send_subscribe(struct session *session,
     struct subscription *subscription, bool in_preamble)
 {
-    struct broker_subscribe frame = subscribe_frame(subscription);
-    size_t size = broker_subscribe_size(&frame), n = 0;
+    bool is_plain = subscription->consume == NULL;
+    struct broker_subscribe plain = {0};
+    struct broker_consume consume = {0};
+    if (is_plain) {
+        plain = subscribe_frame(subscription);
+    } else {
+        consume = session_consume_frame(subscription);
+    }
+    size_t size = is_plain ? broker_subscribe_size(&plain)
+                           : broker_consume_size(&consume);
+    size_t n = 0;
     uint8_t *data = in_preamble ? session_preamble_reserve(session, size)
                                 : outlog_reserve(&session->log, size);
     if (data == NULL) {
         return session_end(session, BROKER_E_NO_MEMORY,
             broker_status_text(BROKER_E_NO_MEMORY));
     }
-    enum broker_status status = broker_subscribe_encode(&frame, data, size, &n);
+    enum broker_status status =
+        is_plain ? broker_subscribe_encode(&plain, data, size, &n)
+                 : broker_consume_encode(&consume, data, size, &n);
     assert(status == BROKER_OK);
     (void)status;
     if (in_preamble) {
@@ -166,10 +200,12 @@ session_add_subscription(struct session *session, struct broker_bytes filter,
     added->on_subscribed = template->on_subscribed;
     added->subscribed_user = template->subscribed_user;
     added->user = template->user;
+    added->consume = template->consume;
     if (session->state == SESSION_OPEN) {
         enum broker_status status =
             session_send_subscribe(session, added, false);
         if (status != BROKER_OK) {
+            added->consume = NULL;
             subscriptions_remove(&session->subscriptions, added);
             return status;
         }
@@ -214,14 +250,25 @@ session_subscribe(struct session *session,
     return status;
 }
 
-/* The subscription is not ending yet. */
+/* The subscription is not ending yet. What a durable consumer would still get
+ * could not be acknowledged any more: it is for others. */
 static enum broker_status
 unsubscribe(
     struct session *session, struct subscription *subscription, bool drain)
 {
+    if (subscription->consume != NULL) {
+        enum broker_status status =
+            session_flush_settled_of(session, subscription);
+        if (status != BROKER_OK) {
+            return status;
+        }
+        drain = drain && !subscription->consume->is_consumer;
+    }
     if (session->state != SESSION_OPEN) {
         subscription->state = SUBSCRIPTION_ENDED;
         session->subscriptions.ended++;
+    } else if (consume_is_over(subscription->consume)) {
+        subscription->state = SUBSCRIPTION_ENDING; /* UNSUBACK comes anyway */
     } else {
         struct broker_unsubscribe frame = {
             .id = subscription->id,
@@ -310,10 +357,13 @@ append_publish(struct session *session, const struct session_publish *publish,
         return BROKER_E_NO_MEMORY;
     }
     struct broker_publish frame = to_frame(publish);
-    frame.id = number;
+    struct broker_publish_batch batch = to_batch(publish);
+    frame.id = batch.id = number;
     size_t n;
     enum broker_status status =
-        broker_publish_encode(&frame, data, frame_bytes, &n);
+        publish->batch.len > 0
+            ? broker_publish_batch_encode(&batch, data, frame_bytes, &n)
+            : broker_publish_encode(&frame, data, frame_bytes, &n);
     if (status == BROKER_OK) {
         outlog_commit(&session->log, n);
         session->stats.messages_published++;
@@ -347,6 +397,7 @@ publish_numbered(struct session *session, const struct session_publish *publish,
     struct publish_slot slot = {
         .state = PUBLISH_WAITING,
         .kind = (uint8_t)publish->kind,
+        .needs_streams = publish->needs_streams,
         .callback = publish->callback,
         .user = publish->user,
     };
@@ -382,6 +433,10 @@ enum broker_status
 session_barrier(struct session *session, bool is_ping,
     session_ponged_fn *callback, void *user)
 {
+    enum broker_status flushed = session_flush_settled(session);
+    if (flushed != BROKER_OK) {
+        return flushed;
+    }
     struct session_barrier *barrier = calloc(1, sizeof *barrier);
     if (barrier == NULL) {
         return refuse(session, BROKER_E_NO_MEMORY, "cannot flush");

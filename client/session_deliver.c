@@ -79,6 +79,7 @@ session_handle_context(
     session->context_known = true;
     session->context_retained = (context.flags & BROKER_CONTEXT_RETAINED) != 0;
     session->context_plain = true;
+    session->context_stream = false;
     session->context_count = 0;
     for (size_t i = 0; i < context.ids.count; i++) {
         struct subscription *subscription = subscriptions_find(
@@ -86,7 +87,12 @@ session_handle_context(
         if (subscription != NULL) {
             session->context[session->context_count++] = subscription;
             session->context_plain &= subscription->on_message != NULL;
+            session->context_stream |= subscription->consume != NULL;
         }
+    }
+    if (session->context_stream && context.ids.count > 1) {
+        return session_violation(session, BROKER_E_MALFORMED,
+            "CONTEXT of a stream with more than one subscription");
     }
     return BROKER_OK;
 }
@@ -168,6 +174,9 @@ session_deliver_run(struct session *session)
             break; /* not for here; the way with the lock looks again */
         }
         message_fill(session, &publish, &message);
+        if (!session_position_take(session, &message)) {
+            break;
+        }
         deliver_plain(session, &message);
         receive->start += n;
         messages++;
@@ -235,6 +244,13 @@ tell_unreadable(struct session *session, size_t frame_bytes)
     return BROKER_OK;
 }
 
+static enum broker_status
+not_in_place(struct session *session)
+{
+    return session_violation(session, BROKER_E_MALFORMED,
+        "a message of a stream without its POSITION and CONTEXT");
+}
+
 enum broker_status
 session_handle_publish(
     struct session *session, const struct broker_frame *frame)
@@ -249,7 +265,10 @@ session_handle_publish(
     enum broker_status status = broker_publish_decode(frame, &publish);
     if (status == BROKER_E_UNKNOWN_TAG) {
         session->stats.messages_received++;
-        return tell_unreadable(session, frame_bytes);
+        message = (struct broker_message){0};
+        return session_position_take(session, &message)
+                   ? tell_unreadable(session, frame_bytes)
+                   : not_in_place(session);
     }
     if (status != BROKER_OK || !topic_is_good(session, publish.topic)) {
         return session_violation(
@@ -257,6 +276,9 @@ session_handle_publish(
     }
     session->stats.messages_received++;
     message_fill(session, &publish, &message);
+    if (!session_position_take(session, &message)) {
+        return not_in_place(session);
+    }
     deliver_mixed(session, &message, frame_bytes);
     return BROKER_OK;
 }

@@ -8,6 +8,7 @@
 #include "session.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,6 +94,25 @@ session_tell_published(struct session *session, const struct publish_slot *slot,
 }
 
 void
+session_name_subscription(
+    const struct subscription *subscription, char *dst, size_t cap)
+{
+    const struct consume *consume = subscription->consume;
+    const char *kind = "subscription to";
+    struct broker_bytes bytes = subscription->filter;
+    char name[256];
+    if (consume != NULL && consume->is_consumer) {
+        kind = "durable consumer";
+        bytes = consume->name;
+    } else if (consume != NULL) {
+        kind = consume->stream.len > 0 ? "reader of the stream" : "reader of";
+        bytes = consume->stream.len > 0 ? consume->stream : bytes;
+    }
+    text_copy(name, sizeof name, bytes);
+    (void)snprintf(dst, cap, "the %s '%s'", kind, name);
+}
+
+void
 session_tell_subscribed(struct session *session,
     struct subscription *subscription,
     const struct broker_client_subscribed *subscribed)
@@ -110,7 +130,8 @@ session_tell_subscribed(struct session *session,
         struct broker_client_error error = {
             .status = subscribed->status,
             .text = subscribed->text,
-            .frame_type = BROKER_FRAME_SUBSCRIBE,
+            .frame_type = subscription->consume == NULL ? BROKER_FRAME_SUBSCRIBE
+                                                        : BROKER_FRAME_CONSUME,
             .subscription = subscription->id,
             .topic = subscription->filter,
             .may_retry = broker_status_may_retry(subscribed->status),
@@ -201,6 +222,17 @@ handle_puback(struct session *session, const struct broker_frame *frame)
         .duplicate = (puback.flags & BROKER_PUBACK_DUPLICATE) != 0,
         .text = "",
     };
+    uint64_t last_sequence = 0;
+    (void)broker_tlv_u64(
+        field(puback.tlvs, BROKER_TAG_SEQUENCE), &last_sequence);
+    if (last_sequence != 0 && last_sequence < puback.count) {
+        return session_violation(session, BROKER_E_MALFORMED,
+            "PUBACK for more messages than the stream ever had");
+    }
+    if (puback.level == BROKER_LEVEL_SYNCED) {
+        text_copy(published.stream, sizeof published.stream,
+            field(puback.tlvs, BROKER_TAG_STREAM));
+    }
     uint32_t number = publish_number_subtract(puback.id, puback.count - 1);
     for (uint32_t i = 0; i < puback.count; i++) {
         struct publish_slot *slot = publishes_find(&session->publishes, number);
@@ -214,6 +246,9 @@ handle_puback(struct session *session, const struct broker_frame *frame)
         outlog_release(&session->log, settled.chunk);
         session->stats.messages_acknowledged++;
         session->stats.messages_duplicate += published.duplicate;
+        if (last_sequence != 0) {
+            published.sequence = last_sequence - (puback.count - 1 - i);
+        }
         session_tell_published(session, &settled, &published);
         number = publish_number_add(number, 1);
     }
@@ -237,6 +272,8 @@ refuse_unnumbered(struct session *session, const struct broker_error *refusal,
         .may_retry = refusal->may_retry,
     };
     (void)broker_tlv_u64(limit, &error.limit);
+    (void)broker_tlv_u64(
+        field(refusal->tlvs, BROKER_TAG_SEQUENCE), &error.sequence);
     text_status(
         text, what, error.status, field(refusal->tlvs, BROKER_TAG_TEXT));
     session_tell_error(session, &error);
@@ -257,6 +294,8 @@ refuse_publish(struct session *session, const struct broker_error *refusal)
     struct publish_slot settled = *slot;
     struct broker_client_published published = {
         .status = text_peer_status(refusal->code), .text = text};
+    (void)broker_tlv_u64(
+        field(refusal->tlvs, BROKER_TAG_SEQUENCE), &published.sequence);
     text_status(text, "a message was refused", published.status,
         field(refusal->tlvs, BROKER_TAG_TEXT));
     publishes_settle(&session->publishes, slot);
@@ -284,10 +323,10 @@ refuse_subscribe(struct session *session, const struct broker_error *refusal)
                       : "a subscription was refused");
         return;
     }
-    char text[TEXT_MAX], what[TEXT_MAX], filter[256];
-    text_copy(filter, sizeof filter, subscription->filter);
-    text_format(what, "the subscription to '%s' was %s", filter,
-        has_ended ? "ended by the broker" : "refused");
+    char text[TEXT_MAX], what[TEXT_MAX], name[320];
+    session_name_subscription(subscription, name, sizeof name);
+    text_format(
+        what, "%s was %s", name, has_ended ? "ended by the broker" : "refused");
     struct broker_client_subscribed subscribed = {
         .status = text_peer_status(refusal->code),
         .subscription = subscription->id,
@@ -316,6 +355,10 @@ refuse_unsubscribe(struct session *session, const struct broker_error *refusal)
 {
     struct subscription *subscription =
         subscriptions_find(&session->subscriptions, refusal->id);
+    if (subscription == NULL &&
+        refusal->code == BROKER_E_UNKNOWN_SUBSCRIPTION) {
+        return; /* it ended by itself meanwhile, which was told */
+    }
     if (subscription == NULL || subscription->state != SUBSCRIPTION_ENDING) {
         refuse_unnumbered(session, refusal, "an unsubscribe was refused");
         return;
@@ -327,6 +370,18 @@ refuse_unsubscribe(struct session *session, const struct broker_error *refusal)
         .subscription = subscription->id,
     };
     session_end_subscription(session, subscription, &unsubscribed);
+}
+
+/* An acknowledgement for a consumer that has ended meanwhile is nothing to
+ * speak of. */
+static void
+refuse_settlement(struct session *session, const struct broker_error *refusal)
+{
+    const struct subscription *subscription =
+        subscriptions_find(&session->subscriptions, refusal->id);
+    if (subscription != NULL && subscription->state == SUBSCRIPTION_ACTIVE) {
+        refuse_unnumbered(session, refusal, "an acknowledgement was refused");
+    }
 }
 
 static enum broker_status
@@ -350,10 +405,17 @@ handle_error(struct session *session, const struct broker_frame *frame)
     }
     switch (error.frame_type) {
     case BROKER_FRAME_PUBLISH:
+    case BROKER_FRAME_PUBLISH_BATCH:
         refuse_publish(session, &error);
         break;
     case BROKER_FRAME_SUBSCRIBE:
+    case BROKER_FRAME_CONSUME:
         refuse_subscribe(session, &error);
+        break;
+    case BROKER_FRAME_ACK:
+    case BROKER_FRAME_NACK:
+    case BROKER_FRAME_TOUCH:
+        refuse_settlement(session, &error);
         break;
     case BROKER_FRAME_UNSUBSCRIBE:
         refuse_unsubscribe(session, &error);
@@ -444,7 +506,8 @@ handle_unsuback(struct session *session, const struct broker_frame *frame)
     }
     struct subscription *subscription =
         subscriptions_find(&session->subscriptions, unsuback.id);
-    if (subscription == NULL || subscription->state != SUBSCRIPTION_ENDING) {
+    if (subscription == NULL || (subscription->state != SUBSCRIPTION_ENDING &&
+                                    !consume_is_over(subscription->consume))) {
         return session_violation(session, BROKER_E_MALFORMED,
             "UNSUBACK for a subscription that was not ended");
     }
@@ -551,11 +614,13 @@ static const struct handler handlers[] = {
     {BROKER_FRAME_PUBLISH, IN_OPEN, session_handle_publish},
     {BROKER_FRAME_CONTEXT, IN_OPEN, session_handle_context},
     {BROKER_FRAME_PUBACK, IN_OPEN, handle_puback},
+    {BROKER_FRAME_POSITION, IN_OPEN, session_handle_position},
     {BROKER_FRAME_GAP, IN_OPEN, session_handle_gap},
     {BROKER_FRAME_PING, IN_OPEN, handle_ping},
     {BROKER_FRAME_PONG, IN_OPEN, handle_pong},
     {BROKER_FRAME_SUBACK, IN_OPEN, handle_suback},
     {BROKER_FRAME_UNSUBACK, IN_OPEN, handle_unsuback},
+    {BROKER_FRAME_CONSUME_REPLY, IN_OPEN, session_handle_consume_reply},
     {BROKER_FRAME_WELCOME, IN_HANDSHAKE, session_handle_welcome},
     {BROKER_FRAME_ERROR, IN_HANDSHAKE | IN_OPEN, handle_error},
     {BROKER_FRAME_GOAWAY, IN_HANDSHAKE | IN_OPEN, handle_goaway},

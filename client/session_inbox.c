@@ -146,7 +146,9 @@ slot_of(struct session *session, const uint8_t *frame)
 {
     struct broker_header header;
     broker_header_decode(frame, &header);
-    bool is_numbered = header.type == BROKER_FRAME_PUBLISH && header.id != 0;
+    bool is_numbered = (header.type == BROKER_FRAME_PUBLISH ||
+                           header.type == BROKER_FRAME_PUBLISH_BATCH) &&
+                       header.id != 0;
     return is_numbered ? publishes_find(&session->publishes, header.id) : NULL;
 }
 

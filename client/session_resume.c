@@ -6,9 +6,10 @@
  * When the connection is lost the log is walked once: frames of the library's
  * own are dropped, messages without a number that were written whole are
  * dropped and counted as unknown, those with a number are kept, and marked
- * RETRY if the broker may have seen them. With WELCOME it is walked again:
- * what the broker has settled already is dropped. Nothing of the log is written
- * in between.
+ * RETRY if the broker may have seen them. All of these are sent again, also
+ * what the broker says it has answered: an answer that was lost may have been a
+ * refusal, and only the broker knows. With WELCOME the log is walked again for
+ * what this broker cannot take. Nothing of it is written in between.
  */
 #include "session.h"
 
@@ -53,7 +54,8 @@ keep_after_loss(void *context, const struct outlog_frame *frame)
     struct loss *loss = context;
     struct broker_header header;
     broker_header_decode(frame->data, &header);
-    if (header.type != BROKER_FRAME_PUBLISH) {
+    if (header.type != BROKER_FRAME_PUBLISH &&
+        header.type != BROKER_FRAME_PUBLISH_BATCH) {
         return false;
     }
     if (header.id == 0) {
@@ -65,7 +67,7 @@ keep_after_loss(void *context, const struct outlog_frame *frame)
     if (slot == NULL || drop_request(loss, frame, slot)) {
         return false;
     }
-    if (frame->written) {
+    if (frame->written) { /* of a batch it is the same bit */
         frame->data[FLAGS_LOW_BYTE] |= BROKER_PUBLISH_RETRY;
     }
     slot->offset = frame->offset;
@@ -95,7 +97,13 @@ lose_subscriptions(struct session *session)
 {
     for (struct subscription *s = session->subscriptions.first; s != NULL;
          s = s->next) {
-        if (s->state == SUBSCRIPTION_ENDING) {
+        bool has_ended =
+            s->state == SUBSCRIPTION_ENDING || consume_is_over(s->consume);
+        if (s->consume != NULL) {
+            session->stats.settlements_late += consume_lose(s->consume);
+            subscriptions_unmark_pending(&session->subscriptions, s);
+        }
+        if (has_ended && s->state != SUBSCRIPTION_ENDED) {
             s->state = SUBSCRIPTION_ENDED;
             session->subscriptions.ended++;
         } else if (s->state != SUBSCRIPTION_ENDED) {
@@ -136,7 +144,9 @@ session_lost(struct session *session, uint64_t now_us)
     session->receive_more = false;
     session->receive_needed = 0;
     session->context_known = session->context_plain = false;
+    session->context_stream = false;
     session->context_count = 0;
+    session->position = (struct session_position){0};
     session->heartbeat.sent = session->probed = false;
     for (struct session_barrier *b = session->barriers; b != NULL;
          b = b->next) {
@@ -190,12 +200,11 @@ keep_for_resume(void *context, const struct outlog_frame *frame)
         return false;
     }
     bool is_retry = (flags_of(frame) & BROKER_PUBLISH_RETRY) != 0;
-    bool is_settled = is_retry && resume->last_publish != 0 &&
-                      !publish_number_is_above(header.id, resume->last_publish);
-    if (is_settled || slot->kind == PUBLISH_ABANDONED) {
+    bool is_too_new = slot->needs_streams && !session->agreed.streams;
+    if (is_too_new || slot->kind == PUBLISH_ABANDONED) {
         outlog_let_go(slot->chunk);
         publishes_mark_slot(
-            &session->publishes, slot, is_settled ? PUBLISH_DUE : PUBLISH_DONE);
+            &session->publishes, slot, is_too_new ? PUBLISH_DUE : PUBLISH_DONE);
         return false;
     }
     slot->offset = frame->offset;
@@ -248,7 +257,8 @@ tell_connection_gap(struct session *session)
     }
     for (struct subscription *s = session->subscriptions.first; s != NULL;
          s = s->next) {
-        if (s->was_active && !s->is_replies && s->state == SUBSCRIPTION_SENT) {
+        if (s->was_active && !s->is_replies && s->consume == NULL &&
+            s->state == SUBSCRIPTION_SENT) {
             ids[count++] = s->id;
         }
     }
@@ -298,6 +308,7 @@ agree(struct session *session, const struct broker_welcome *welcome)
             memcmp(agreed->session, welcome->session, BROKER_SESSION_BYTES) !=
                 0);
     agreed->known = true;
+    agreed->streams = (welcome->features & BROKER_FEATURE_STREAMS) != 0;
     /* Another one than was asked for, if that is another user's
      * (PROTOCOL.md 5.10). */
     memcpy(agreed->session, welcome->session, BROKER_SESSION_BYTES);
@@ -329,21 +340,35 @@ welcome_is_sane(
            memcmp(welcome->session, none, BROKER_SESSION_BYTES) != 0;
 }
 
+/* A message that says what this broker, which does not know streams, would not
+ * heed. */
+static void
+tell_too_new(struct session *session, const struct publish_slot *slot)
+{
+    char text[TEXT_MAX];
+    struct broker_client_published published = {
+        .status = BROKER_E_UNSUPPORTED_TYPE, .text = text};
+    struct broker_client_error error = {.status = published.status,
+        .text = text,
+        .frame_type = BROKER_FRAME_PUBLISH};
+    text_status(text, "this broker knows no streams", published.status,
+        (struct broker_bytes){NULL, 0});
+    session->stats.messages_refused++;
+    if (slot->kind == PUBLISH_SILENT) {
+        session_tell_error(session, &error);
+    } else {
+        session_tell_published(session, slot, &published);
+    }
+}
+
 /* The callbacks of WELCOME, when everything stands. */
 static enum broker_status
 tell_resumed(struct session *session, bool first)
 {
     struct publish_slot slot;
-    while (publishes_take_due(&session->publishes, &slot)) {
-        struct broker_client_published published = {
-            .status = BROKER_OK,
-            .level = BROKER_LEVEL_ROUTED,
-            .duplicate = true,
-            .text = "",
-        };
-        session->stats.messages_acknowledged++;
-        session->stats.messages_duplicate++;
-        session_tell_published(session, &slot, &published);
+    uint64_t ordinal = 0;
+    while (publishes_take_due(&session->publishes, &ordinal, &slot)) {
+        tell_too_new(session, &slot);
     }
     session_finish_barriers(session);
     return first ? BROKER_OK : tell_connection_gap(session);

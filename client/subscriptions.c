@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "consume.h"
+
 void
 subscriptions_fini(struct subscriptions *subscriptions)
 {
@@ -90,7 +92,37 @@ subscriptions_remove(
     } else {
         subscription->next->previous = subscription->previous;
     }
+    subscriptions_unmark_pending(subscriptions, subscription);
+    consume_free(subscription->consume);
     free(subscription);
+}
+
+void
+subscriptions_mark_pending(
+    struct subscriptions *subscriptions, struct subscription *subscription)
+{
+    struct consume *consume = subscription->consume;
+    if (!consume->is_pending) {
+        consume->is_pending = true;
+        consume->next_pending = subscriptions->pending;
+        subscriptions->pending = subscription;
+    }
+}
+
+void
+subscriptions_unmark_pending(
+    struct subscriptions *subscriptions, struct subscription *subscription)
+{
+    struct subscription **link = &subscriptions->pending;
+    if (subscription->consume == NULL || !subscription->consume->is_pending) {
+        return;
+    }
+    while (*link != subscription) {
+        link = &(*link)->consume->next_pending;
+    }
+    *link = subscription->consume->next_pending;
+    subscription->consume->is_pending = false;
+    subscription->consume->next_pending = NULL;
 }
 
 size_t

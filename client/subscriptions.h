@@ -21,6 +21,7 @@
 
 #include "map.h"
 
+struct consume;
 struct inbox_entry;
 
 enum subscription_state {
@@ -49,6 +50,7 @@ struct subscription {
     enum broker_overflow overflow;
     uint8_t options;
     struct broker_bytes filter, group; /* in `text` */
+    struct consume *consume; /* of a stream; NULL: a plain one. Owned */
 
     /* For broker_client_next(): what was lost in front of its queue. */
     struct inbox_entry *open_gap;
@@ -61,7 +63,8 @@ struct subscriptions {
     struct map by_id;
     struct subscription *first, *last;
     uint32_t last_id;
-    size_t ended; /* how many are in SUBSCRIPTION_ENDED */
+    size_t ended;                 /* how many are in SUBSCRIPTION_ENDED */
+    struct subscription *pending; /* those with settlements to be said */
 };
 
 /* Frees all; nobody is called back. */
@@ -81,6 +84,12 @@ struct subscription *subscriptions_in_state(
 
 /* Take it out and free it. */
 void subscriptions_remove(
+    struct subscriptions *subscriptions, struct subscription *subscription);
+
+/* There is something to say of it (consume.h); then, there is not any more. */
+void subscriptions_mark_pending(
+    struct subscriptions *subscriptions, struct subscription *subscription);
+void subscriptions_unmark_pending(
     struct subscriptions *subscriptions, struct subscription *subscription);
 
 /* Those that the user made. */

@@ -72,9 +72,9 @@ copy_text(char *dst, struct broker_bytes bytes)
     dst[n] = '\0';
 }
 
-static void
-on_message(struct broker_client *client, const struct broker_message *message,
-    void *user)
+void
+fake_on_message(struct broker_client *client,
+    const struct broker_message *message, void *user)
 {
     struct fake *fake = user;
     struct fake_call *call = record(fake, FAKE_MESSAGE);
@@ -82,6 +82,9 @@ on_message(struct broker_client *client, const struct broker_message *message,
     call->subscription = message->subscription;
     call->nth = message->nth;
     call->retained = message->retained;
+    call->sequence = message->sequence;
+    call->time_ms = message->time_ms;
+    call->deliveries = message->deliveries;
     copy_text(call->topic, message->topic);
     copy_text(call->payload, message->payload);
     if (fake->on_message != NULL) {
@@ -89,8 +92,8 @@ on_message(struct broker_client *client, const struct broker_message *message,
     }
 }
 
-static void
-on_published(struct broker_client *client,
+void
+fake_on_published(struct broker_client *client,
     const struct broker_client_published *published, void *user)
 {
     struct fake *fake = user;
@@ -99,13 +102,18 @@ on_published(struct broker_client *client,
     call->status = published->status;
     call->matched = published->matched;
     call->duplicate = published->duplicate;
+    call->level = published->level;
+    call->sequence = published->sequence;
+    copy_text(
+        call->topic, (struct broker_bytes){(const uint8_t *)published->stream,
+                         strlen(published->stream)});
     if (fake->on_published != NULL) {
         fake->on_published(fake, published);
     }
 }
 
-static void
-on_subscribed(struct broker_client *client,
+void
+fake_on_subscribed(struct broker_client *client,
     const struct broker_client_subscribed *subscribed, void *user)
 {
     struct fake_call *call = record(user, FAKE_SUBSCRIBED);
@@ -158,6 +166,14 @@ on_error(struct broker_client *client, const struct broker_client_error *error,
     copy_text(call->topic, error->topic);
 }
 
+void
+fake_on_caught_up(
+    struct broker_client *client, uint32_t subscription, void *user)
+{
+    (void)client;
+    record(user, FAKE_CAUGHT_UP)->subscription = subscription;
+}
+
 static void
 on_notice(struct broker_client *client,
     const struct broker_client_notice *notice, void *user)
@@ -181,7 +197,7 @@ struct fake *
 fake_new(size_t buffer_bytes, size_t inbox_bytes)
 {
     struct fake *fake = own_memory(sizeof *fake);
-    *fake = (struct fake){.locked = 1};
+    *fake = (struct fake){.locked = 1, .features = BROKER_FEATURE_STREAMS};
     struct session_config config = {
         .unlock = fake_unlock,
         .lock = fake_lock,
@@ -299,6 +315,7 @@ fake_welcome(struct fake *fake, uint32_t last_publish, uint8_t boot,
     struct broker_welcome welcome = {
         .id = 1,
         .version = 1,
+        .features = fake->features,
         .max_body_bytes = max_body_bytes,
         .heartbeat_ms = 15000,
         .max_subscriptions = 100,
@@ -319,6 +336,7 @@ fake_welcome_user(struct fake *fake, const char *user, uint8_t session)
     struct broker_welcome welcome = {
         .id = 1,
         .version = 1,
+        .features = fake->features,
         .max_body_bytes = BROKER_BODY_BYTES_MAX,
         .heartbeat_ms = 15000,
         .max_subscriptions = 100,
@@ -351,6 +369,16 @@ fake_puback(struct fake *fake, uint32_t id, uint32_t count, uint32_t matched)
         .level = BROKER_LEVEL_ROUTED,
         .count = count,
         .matched = matched};
+    FEED(puback, puback);
+}
+
+enum broker_status
+fake_puback_duplicate(struct fake *fake, uint32_t id, uint32_t count)
+{
+    struct broker_puback puback = {.id = id,
+        .flags = BROKER_PUBACK_DUPLICATE,
+        .level = BROKER_LEVEL_ROUTED,
+        .count = count};
     FEED(puback, puback);
 }
 
@@ -463,6 +491,8 @@ fake_write(struct fake *fake, size_t n)
 {
     struct iovec vectors[VECTORS];
     size_t count;
+    enum broker_status status = session_flush_settled(&fake->session);
+    (void)status; /* as link_bytes.c does */
     while (n > 0 &&
            (count = session_send_peek(&fake->session, vectors, VECTORS)) > 0) {
         size_t part = vectors[0].iov_len < n ? vectors[0].iov_len : n;
@@ -522,8 +552,8 @@ fake_skip_to(struct fake *fake, uint16_t type, struct broker_frame *frame)
 
 /* ---- the user's calls ---------------------------------------------------- */
 
-static enum broker_status
-publish(struct fake *fake, const struct session_publish *message)
+enum broker_status
+fake_take(struct fake *fake, const struct session_publish *message)
 {
     size_t size;
     enum broker_status status =
@@ -546,10 +576,10 @@ fake_publish(
         .payload = bytes_of(payload),
         .numbered = numbered,
         .kind = PUBLISH_CALLBACK,
-        .callback = on_published,
+        .callback = fake_on_published,
         .user = fake,
     };
-    return publish(fake, &message);
+    return fake_take(fake, &message);
 }
 
 enum broker_status
@@ -572,7 +602,7 @@ fake_request(struct fake *fake, const char *topic, uint64_t timeout_us)
         BROKER_TAG_REPLY_TO | BROKER_TAG_CRITICAL, bytes_of(reply_to));
     CHECK(status == BROKER_OK);
     message.fields = (struct broker_bytes){field, used};
-    return publish(fake, &message);
+    return fake_take(fake, &message);
 }
 
 static uint32_t
@@ -580,10 +610,10 @@ subscribe(struct fake *fake, const char *filter, bool for_next)
 {
     struct broker_client_subscription subscription = {
         .filter = filter,
-        .on_message = for_next ? NULL : on_message,
+        .on_message = for_next ? NULL : fake_on_message,
         .user = fake,
     };
-    const struct session_outcome outcome = {on_subscribed, fake};
+    const struct session_outcome outcome = {fake_on_subscribed, fake};
     uint32_t id = 0;
     enum broker_status status =
         session_subscribe(&fake->session, &subscription, &outcome, &id);

@@ -24,6 +24,7 @@ enum fake_call_kind {
     FAKE_GAP,
     FAKE_ERROR,
     FAKE_NOTICE,
+    FAKE_CAUGHT_UP,
     FAKE_KINDS,
 };
 struct fake_call {
@@ -34,6 +35,9 @@ struct fake_call {
     uint64_t matched, count;
     bool retained, duplicate;
     unsigned reason;
+    uint64_t sequence, time_ms; /* of a message; or of what was published */
+    uint32_t deliveries;
+    enum broker_level level;
     char topic[FAKE_TEXT_MAX], payload[FAKE_TEXT_MAX];
 };
 
@@ -44,6 +48,7 @@ struct fake {
     struct fake_call calls[FAKE_CALLS_MAX];
     size_t call_count, call_next;
     uint64_t counts[FAKE_KINDS]; /* of all calls, ever */
+    uint64_t features;           /* for WELCOME */
     bool forgets;    /* more calls than fit may come: only the last counts */
     unsigned locked; /* 1 while the session has the lock */
     uint8_t *out;    /* written and not looked at yet */
@@ -78,6 +83,8 @@ enum broker_status fake_welcome_user(
 enum broker_status fake_notice(struct fake *fake, unsigned code);
 enum broker_status fake_puback(
     struct fake *fake, uint32_t id, uint32_t count, uint32_t matched);
+enum broker_status fake_puback_duplicate(
+    struct fake *fake, uint32_t id, uint32_t count);
 enum broker_status fake_suback(struct fake *fake, uint32_t id);
 enum broker_status fake_unsuback(struct fake *fake, uint32_t id);
 enum broker_status fake_context(
@@ -113,6 +120,14 @@ enum broker_status fake_request(
 uint32_t fake_subscribe(struct fake *fake, const char *filter);
 uint32_t fake_subscribe_next(struct fake *fake, const char *filter);
 void fake_flush(struct fake *fake);
+
+/* A publish and its callbacks as the calls above make them, for others. */
+broker_client_published_fn fake_on_published;
+broker_client_message_fn fake_on_message;
+broker_client_subscribed_fn fake_on_subscribed;
+broker_client_caught_up_fn fake_on_caught_up;
+enum broker_status fake_take(
+    struct fake *fake, const struct session_publish *message);
 
 /* The next callback that ran and was not looked at, or NULL. */
 const struct fake_call *fake_call(struct fake *fake);

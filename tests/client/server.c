@@ -248,6 +248,7 @@ server_welcome(
     struct broker_welcome welcome = {
         .id = server->hello.id,
         .version = 1,
+        .features = server->hello.features,
         .max_body_bytes = server->hello.max_body_bytes,
         .heartbeat_ms = heartbeat_ms,
         .max_subscriptions = 1000,

@@ -78,21 +78,26 @@ Test(publishes, finds_by_number_across_the_wrap)
     publishes_fini(&publishes);
 }
 
-Test(publishes, due_ones_are_taken_from_the_front)
+Test(publishes, due_ones_are_taken_wherever_they_are)
 {
     struct publishes publishes;
     struct publish_slot slot;
+    uint64_t ordinal = 0;
     publishes_init(&publishes);
-    push(&publishes, 3);
+    push(&publishes, 4);
     publishes_mark_slot(&publishes, publishes_find(&publishes, 1), PUBLISH_DUE);
-    publishes_mark_slot(&publishes, publishes_find(&publishes, 2), PUBLISH_DUE);
-    cr_assert(publishes_take_due(&publishes, &slot));
+    publishes_mark_slot(&publishes, publishes_find(&publishes, 3), PUBLISH_DUE);
+    cr_assert(publishes_take_due(&publishes, &ordinal, &slot));
     cr_assert_eq(slot.offset, 1);
-    cr_assert(publishes_take_due(&publishes, &slot));
-    cr_assert_eq(slot.offset, 2);
-    cr_assert_not(publishes_take_due(&publishes, &slot));
-    cr_assert(publishes_take_waiting(&publishes, &slot));
+    cr_assert_eq(publishes.count, 3);
+    cr_assert(publishes_take_due(&publishes, &ordinal, &slot));
     cr_assert_eq(slot.offset, 3);
+    cr_assert_eq(publishes.count, 3, "one that waits is in front of it");
+    cr_assert_not(publishes_take_due(&publishes, &ordinal, &slot));
+    cr_assert(publishes_take_waiting(&publishes, &slot));
+    cr_assert_eq(slot.offset, 2);
+    cr_assert(publishes_take_waiting(&publishes, &slot));
+    cr_assert_eq(slot.offset, 4);
     cr_assert_eq(publishes.waiting, 0);
     cr_assert_not(publishes_take_waiting(&publishes, &slot));
     publishes_fini(&publishes);

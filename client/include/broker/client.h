@@ -59,10 +59,11 @@
  *
  * Losing the connection (PROTOCOL.md 5.3). The handle reconnects by itself,
  * subscribes again and sends again, in order, what was not acknowledged, with
- * the same numbers, so that the broker routes it once. What then is not
- * certain, is said:
- *   - Messages for the subscriptions may have been missed: on_gap is called
- *     with BROKER_CLIENT_GAP_CONNECTION when the connection is back.
+ * the same numbers, so that the broker routes or stores it once. What then is
+ * not certain, is said:
+ *   - Messages for the plain subscriptions may have been missed: on_gap is
+ *     called with BROKER_CLIENT_GAP_CONNECTION when the connection is back.
+ *     Readers and consumers of streams go on and miss nothing.
  *   - Messages published without acknowledgement that had been written whole
  *     have an unknown fate: broker_client_state_event.unknown_publishes counts
  *     them. Those not written whole are kept and sent.
@@ -95,6 +96,12 @@ struct broker_message {
     struct broker_bytes reply_to; /* where an answer goes; len 0: none */
     struct broker_bytes fields;   /* all extension fields: walk the user's
                                      headers with broker_header_next() */
+    /* Of a stream (<broker/client_stream.h>); 0 in a message of a plain
+     * subscription. */
+    uint64_t sequence;
+    uint64_t time_ms;    /* when it was stored, since 1970 UTC */
+    uint32_t deliveries; /* of a durable consumer: how often somebody got it,
+                            this time included; 0 for a reader */
 };
 
 /* The value of the first user header with this key: true and *value is a view
@@ -185,6 +192,7 @@ struct broker_client_error {
                                   empty */
     uint64_t limit;            /* the limit that was reached; 0: not said */
     bool may_retry;            /* the same may succeed later */
+    uint64_t sequence; /* WRONG_LAST_SEQUENCE: the stream's last one; else 0 */
 };
 
 /* NOTICE of the broker, e.g. QUEUE_HIGH: this client reads too slowly; or
@@ -416,9 +424,20 @@ struct broker_client_outgoing {
     const char *reply_to; /* a topic for answers, or NULL */
     const struct broker_client_header *headers;
     size_t header_count; /* all headers and reply_to: at most 65535 bytes */
+    /* For a topic that a stream captures (PROTOCOL.md 5.13). The first two need
+     * a broker that knows streams (BROKER_E_UNSUPPORTED_TYPE) and a stream
+     * (BROKER_E_NOT_CAPTURED); a message with either is acknowledged. */
+    bool expects_last; /* store it only if expected_last_sequence is the last
+                          one of the stream (0: if there never was one); else
+                          BROKER_E_WRONG_LAST_SEQUENCE */
+    uint64_t expected_last_sequence;
+    uint64_t deliver_at_ms; /* store and deliver it at this time, since 1970
+                               UTC; 0: now */
+    uint64_t ttl_ms; /* not to be read later than this after it was stored; 0:
+                        no limit */
 };
 
-/* What became of a message (PROTOCOL.md 5.2). */
+/* What became of a message, or of a batch (PROTOCOL.md 5.2). */
 struct broker_client_published {
     enum broker_status status; /* BROKER_OK: acknowledged. Else the code of the
                                   ERROR that refused it, or BROKER_E_CLOSED */
@@ -430,6 +449,13 @@ struct broker_client_published {
     const char *text; /* if status is not BROKER_OK: for a person, with what to
                          do about it; else "". In publish_wait: use
                          broker_client_error_text(), this is "" there. */
+    /* Of BROKER_LEVEL_SYNCED: the stream ("": it is not said, as in a
+     * duplicate), and the message's sequence in it (0: it is not said, or the
+     * message waits for its time). Of a batch the sequence of the last message,
+     * those before have the ones before it. With WRONG_LAST_SEQUENCE: the last
+     * sequence that the stream has. */
+    char stream[BROKER_NAME_BYTES_MAX + 1];
+    uint64_t sequence;
 };
 typedef void broker_client_published_fn(struct broker_client *client,
     const struct broker_client_published *published, void *user);
@@ -483,6 +509,13 @@ struct broker_client_subscribed {
     enum broker_overflow overflow; /* in force */
     uint32_t retained;             /* retained values that follow */
     const char *text;              /* as in struct broker_client_published */
+    /* Of broker_client_consume() alone: what the stream has (PROTOCOL.md 4.17),
+     * and how a durable consumer is acknowledged. */
+    char stream[BROKER_NAME_BYTES_MAX + 1];
+    uint64_t first_sequence, last_sequence;
+    uint64_t next_sequence; /* nothing below it comes for the first time */
+    enum broker_ack_mode ack;
+    uint32_t window; /* messages in the hands of this client at once */
 };
 typedef void broker_client_subscribed_fn(struct broker_client *client,
     const struct broker_client_subscribed *subscribed, void *user);
@@ -558,15 +591,17 @@ BROKER_API enum broker_status broker_client_unsubscribe_wait(
 enum broker_client_event_kind {
     BROKER_CLIENT_EVENT_MESSAGE,
     BROKER_CLIENT_EVENT_GAP,
+    BROKER_CLIENT_EVENT_CAUGHT_UP, /* of broker_client_consume() alone */
 };
 
-/* A message or a gap that the caller owns; free it with
- * broker_client_event_free(). Exactly one of the two pointers is not NULL; it
- * lives as long as the event does. */
+/* A message, a gap, or the news that there is nothing more for now, that the
+ * caller owns; free it with broker_client_event_free(). Only the pointer of its
+ * kind is not NULL; it lives as long as the event does. */
 struct broker_client_event {
     enum broker_client_event_kind kind;
     const struct broker_message *message;
     const struct broker_client_gap *gap;
+    uint32_t subscription; /* CAUGHT_UP: which one; else 0 */
 };
 
 /* Take the next message or gap of the subscriptions without on_message, driving
@@ -619,8 +654,8 @@ BROKER_API enum broker_status broker_client_reply(struct broker_client *client,
 /* ---- waiting for everything ---------------------------------------------- */
 
 /* Wait until the broker has processed everything that was handed to the handle
- * before this call: messages with acknowledgement are settled, the others are
- * confirmed by a PING behind them.
+ * before this call: messages with acknowledgement are settled, the others, and
+ * acknowledgements to durable consumers, are confirmed by a PING behind them.
  *   BROKER_OK, BROKER_E_TIMEOUT, BROKER_E_INTERRUPTED, BROKER_E_CLOSED (or what
  *   ended the handle), BROKER_E_INVALID_ARGUMENT (inside a callback),
  *   BROKER_E_NO_MEMORY
@@ -653,5 +688,6 @@ BROKER_API enum broker_status broker_client_ping(
 #endif
 
 #include <broker/client_look.h>
+#include <broker/client_stream.h>
 
 #endif

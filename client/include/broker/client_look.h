@@ -71,6 +71,11 @@ struct broker_client_stats {
     /* Round trips of PING: last, smoothed (1/8 of each new one), least. 0 until
      * the first. */
     uint64_t round_trip_us, round_trip_smoothed_us, round_trip_least_us;
+    /* Over the life again: messages of durable consumers that were settled
+     * (acknowledged, returned or buried), and such calls that came too late,
+     * because the connection on which the message came was lost, or because it
+     * was settled before. */
+    uint64_t messages_settled, settlements_late;
 };
 /* Pass sizeof *out. */
 BROKER_API void broker_client_stats(struct broker_client *client,
