@@ -171,13 +171,11 @@ start(struct server *server, const struct broker_address *address,
     listener->server = server;
     listener->address = *address;
     listener->retry = evtimer_new(server->workers[0].base, resume_cb, listener);
-    listener->events = evconnlistener_new(server->workers[0].base, accept_cb,
-        listener, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC,
-        (int)server->options.backlog, fd);
-    /* Enabled once more, because _new does not say whether it was: a listener
-     * that nobody watches lets clients wait for ever. */
+    listener->events =
+        evconnlistener_new(server->workers[0].base, accept_cb, listener,
+            LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_DISABLED,
+            (int)server->options.backlog, fd);
     if (listener->events == NULL || listener->retry == NULL ||
-        evconnlistener_enable(listener->events) != 0 ||
         !read_back(listener, fd)) {
         log_failure(
             address, "listen", strerror(errno), "choose another address");
@@ -298,6 +296,21 @@ listener_open(struct server *server, const struct broker_address *address)
     }
     return address->kind == BROKER_ADDRESS_UNIX ? open_unix(server, address)
                                                 : open_all_tcp(server, address);
+}
+
+bool
+listener_start_all(struct server *server)
+{
+    struct listener *listener;
+    LIST_FOREACH(listener, &server->listeners, link)
+    {
+        if (evconnlistener_enable(listener->events) != 0) {
+            log_failure(
+                &listener->address, "listen", strerror(errno), "free memory");
+            return false;
+        }
+    }
+    return true;
 }
 
 void

@@ -16,9 +16,13 @@ struct server;
 struct listener;
 LIST_HEAD(listener_list, listener);
 
-/* Listen on every socket address that `address` stands for, and put the
+/* Bind and listen to every socket address that `address` stands for, and put the
  * listeners on the server's list. False after logging why not. */
 bool listener_open(struct server *server, const struct broker_address *address);
+
+/* Accept from now on; what came before waits in the kernel. False: the system
+ * has no memory for it, and the log says so. */
+bool listener_start_all(struct server *server);
 
 /* Stop accepting and remove UNIX sockets from the file system. */
 void listener_close_all(struct server *server);

@@ -71,6 +71,19 @@ stop(struct server *server)
     }
 }
 
+/* Everything that outlived the last broker is there: let clients come. */
+static void
+serve(struct server *server)
+{
+    server->serving = true;
+    if (!listener_start_all(server)) {
+        server->failed = true;
+        finish(server);
+        return;
+    }
+    server->ready(server->ready_arg, server);
+}
+
 void
 server_turn_ended(struct server *server, struct worker *worker)
 {
@@ -78,6 +91,9 @@ server_turn_ended(struct server *server, struct worker *worker)
         return;
     }
     log_flush();
+    if (!server->serving && core_is_ready(worker->core)) {
+        serve(server);
+    }
     if (server->stopping && atomic_load(&server->conn_count) == 0) {
         finish(server);
     }
@@ -617,10 +633,13 @@ int
 server_run(struct server *server, server_ready_fn *ready, void *arg)
 {
     bool ok = start_threads(server);
+    server->ready = ready;
+    server->ready_arg = arg;
     if (ok) {
-        ready(arg, server);
+        mailbox_order(&server->workers[0].mailbox, 0); /* a first turn */
         worker_run(&server->workers[0]);
     }
+    ok = ok && !server->failed;
     order_others(server, WORKER_FINISH);
     join_threads(server);
     if (!ok) {

@@ -27,6 +27,10 @@ struct server {
     struct event *signals[SERVER_SIGNALS];
     uint64_t conn_id;
     bool stopping;
+    bool serving; /* connections are accepted */
+    bool failed;
+    server_ready_fn *ready; /* to be called then */
+    void *ready_arg;
     char *addresses;
     _Atomic uint64_t shared_bytes; /* blocks in use by all cores */
     struct heap heap;              /* and what else is allocated */

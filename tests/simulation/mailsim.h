@@ -123,7 +123,7 @@ struct mailsim_conn {
     uint32_t asked_count, answered_count, fed_count;
     uint32_t next_subscription_id;
     uint32_t answered_before; /* number of its session, as it was opened */
-    struct reader reader;
+    struct sim_reader reader;
     struct mailsim_bits live; /* messages that came live */
     mailsim_time opened;
     mailsim_time over;   /* says nothing more: GOAWAY, half-close, superseded */

@@ -4,14 +4,14 @@
 #include "reader.h"
 
 struct reading {
-    struct reader *reader;
+    struct sim_reader *reader;
     struct fake_net *net;
     const struct reader_calls *calls;
     void *world, *client;
 };
 
 bool
-reader_in_context(const struct reader *reader, uint32_t id)
+reader_in_context(const struct sim_reader *reader, uint32_t id)
 {
     for (uint32_t i = 0; i < reader->context_count; i++) {
         if (reader->context[i] == id) {
@@ -37,7 +37,7 @@ has_twice(struct broker_ids ids)
 static void
 read_context(const struct reading *reading, const struct broker_frame *frame)
 {
-    struct reader *reader = reading->reader;
+    struct sim_reader *reader = reading->reader;
     struct broker_context context;
     fake_require(reading->net,
         broker_context_decode(frame, &context) == BROKER_OK, "a bad CONTEXT");
@@ -141,7 +141,7 @@ read_frame(const struct reading *reading, const struct broker_frame *frame)
 }
 
 void
-reader_read(struct reader *reader, struct fake_peer *peer,
+reader_read(struct sim_reader *reader, struct fake_peer *peer,
     const struct reader_calls *calls, void *world, void *client)
 {
     struct reading reading = {reader, peer->net, calls, world, client};

@@ -13,7 +13,7 @@
 
 #define READER_CONTEXT_MAX 64
 
-struct reader {
+struct sim_reader {
     uint32_t context[READER_CONTEXT_MAX], context_count;
     bool context_retained;
     bool told; /* GOAWAY came */
@@ -40,10 +40,10 @@ struct reader_calls {
 
 /* Read all frames that have come to the peer since the last time. A broken
  * promise ends the program, by the peer's net. */
-void reader_read(struct reader *reader, struct fake_peer *peer,
+void reader_read(struct sim_reader *reader, struct fake_peer *peer,
     const struct reader_calls *calls, void *world, void *client);
 
 /* Is the subscription one of those that a PUBLISH now is for? */
-bool reader_in_context(const struct reader *reader, uint32_t id);
+bool reader_in_context(const struct sim_reader *reader, uint32_t id);
 
 #endif

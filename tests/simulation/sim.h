@@ -154,7 +154,7 @@ struct sim_client {
     uint32_t answer_count, answer_next;
     uint32_t unnumbered_errors; /* that are to come */
     uint32_t other_errors;
-    struct reader reader;
+    struct sim_reader reader;
     enum sim_link link;
     uint64_t connected_ms, fed_ms, taken_ms;
     uint64_t emptied_ms; /* nothing was left to take */
