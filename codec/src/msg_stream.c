@@ -20,7 +20,7 @@
 static bool
 start_has_value(enum broker_start start)
 {
-    return start >= BROKER_START_SEQUENCE && start <= BROKER_START_COUNT;
+    return start >= BROKER_START_SEQUENCE;
 }
 
 /* A reader or a consumer, and nothing of the one in the other. */

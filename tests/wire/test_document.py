@@ -43,6 +43,39 @@ def example_bytes():
         yield data
 
 
+def stream_session():
+    """The frames of section 8 that have to do with streams."""
+    first = codec.Publish(id=7, topic=b"orders/new", payload=b"first")
+    second = codec.Publish(topic=b"orders/paid", payload=b"second")
+    third = codec.Publish(topic=b"orders/sent", payload=b"third")
+    name = [(codec.STREAM, b"orders")]
+    then, later = 1729323386326, 1729323386826
+
+    def stored(number, sequence):
+        return codec.Puback(
+            id=number, level=codec.SYNCED, fields=name + [
+                (codec.SEQUENCE, sequence.to_bytes(8, "big"))])
+
+    return [
+        first, stored(7, 1),
+        codec.PublishBatch(id=8, messages=[second, third]), stored(8, 3),
+        codec.Consume(id=8, stream=b"orders", start=codec.START_FIRST),
+        codec.ConsumeReply(id=8, first_sequence=1, last_sequence=3,
+                           next_sequence=1, fields=name),
+        codec.Context(subscriptions=(8,)),
+        codec.Position(id=8, sequence=1, time_ms=then, count=1), first,
+        codec.Position(id=8, sequence=2, time_ms=later, count=2), second,
+        third, codec.Position(id=8, sequence=4),
+        codec.Consume(id=9, consumer=b"billing"),
+        codec.ConsumeReply(id=9, first_sequence=1, last_sequence=3,
+                           next_sequence=4, ack=codec.ACK_EACH, window=1000,
+                           fields=name),
+        codec.Context(subscriptions=(9,)),
+        codec.Position(id=9, sequence=3, time_ms=later, count=1,
+                       deliveries=2),
+        third, codec.Ack(id=9, ranges=((3, 3),))]
+
+
 class Document(unittest.TestCase):
     def test_examples_decode_and_encode_back(self):
         seen = []
@@ -55,7 +88,12 @@ class Document(unittest.TestCase):
                 data = data[used:]
         self.assertEqual(seen, [
             "HELLO", "SUBSCRIBE", "SUBACK", "PUBLISH", "CONTEXT", "PUBLISH",
-            "PUBACK", "GAP", "PUBLISH", "ERROR"])
+            "PUBACK", "GAP", "PUBLISH", "ERROR",
+            "PUBLISH", "PUBACK", "PUBLISH_BATCH", "PUBACK",
+            "CONSUME", "CONSUME_REPLY", "CONTEXT", "POSITION", "PUBLISH",
+            "POSITION", "PUBLISH", "PUBLISH", "POSITION",
+            "CONSUME", "CONSUME_REPLY", "CONTEXT", "POSITION", "PUBLISH",
+            "ACK"])
 
     def test_examples_by_the_encoder(self):
         """The same bytes come out when the frames are made from scratch."""
@@ -70,6 +108,7 @@ class Document(unittest.TestCase):
             codec.Publish(id=2, topic=b"time",
                           fields=[(0x8003, b"_inbox/1/1")]),
             codec.Error(id=2, code=304, refused_type=0x10, retry=1)]
+        frames += stream_session()
         self.assertEqual(b"".join(frame.encode() for frame in frames),
                          b"".join(example_bytes()))
 
