@@ -318,11 +318,17 @@ journal_write(const struct journal_place *place, uint8_t *batch, size_t bytes,
     put_u32(batch + 36, 0);
     put_u32(batch + 4, checksum(batch + 8, JOURNAL_HEAD_BYTES - 8));
     int error = files->write(files, place->file, batch, bytes, place->offset);
-    if (error != 0) {
-        return error;
+    if (error == 0) {
+        error = files->sync(files, place->file);
+        *sync_failed = error != 0;
     }
-    error = files->sync(files, place->file);
-    *sync_failed = error != 0;
+    if (error != 0) {
+        /* It is refused, so it should not be found, whole, by the next replay.
+         * No more than an attempt. */
+        memset(batch, 0, JOURNAL_HEAD_BYTES);
+        files->write(
+            files, place->file, batch, JOURNAL_HEAD_BYTES, place->offset);
+    }
     return error;
 }
 

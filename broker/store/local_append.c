@@ -39,15 +39,19 @@ is_full(const struct stream *stream, const struct store_append *append)
 {
     const struct stream_state *state = &stream->state;
     const struct store_limits *limits = &state->limits;
-    uint64_t records = state->records + stream->flight_records + append->count;
-    uint64_t bytes = state->bytes + stream->flight_bytes + append->bytes;
+    uint64_t span = state->last_seq + 1 - state->first_seq;
+    uint64_t records = state->records < span ? state->records : span;
+    records += stream->flight_records + append->count;
+    /* What was trimmed and not counted yet must not refuse anything. */
+    uint64_t stored = stream->counted < state->first_seq ? 0 : state->bytes;
+    uint64_t bytes = stored + stream->flight_bytes + append->bytes;
     return limits->discard_new &&
            ((limits->max_records > 0 && records > limits->max_records) ||
                (limits->max_bytes > 0 && bytes > limits->max_bytes));
 }
 
 static enum store_status
-judge(const struct local *local, const struct stream *stream,
+judge(struct local *local, struct stream *stream,
     const struct publisher *publisher, const struct store_append *append)
 {
     if (local->stats.failed) {
@@ -66,7 +70,10 @@ judge(const struct local *local, const struct stream *stream,
         return STORE_CONFLICT;
     }
     if (is_full(stream, append)) {
-        return STORE_FULL;
+        local_retain(local, stream); /* age may make room */
+        if (is_full(stream, append)) {
+            return STORE_FULL;
+        }
     }
     return local->no_space ? STORE_NO_SPACE : STORE_OK;
 }
@@ -197,6 +204,7 @@ local_append(struct store_port *store_port, const struct store_append *append,
         return status;
     }
     pthread_mutex_lock(&local->lock);
+    local_look_by_hand(local);
     if (!group_has_room(local, append->bytes)) {
         port->wants_room = true;
         pthread_mutex_unlock(&local->lock);

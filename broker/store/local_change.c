@@ -84,6 +84,7 @@ begin(struct local_port *port, size_t bytes, store_done *done, void *arg,
     struct local *local = port->local;
     pthread_mutex_lock(&local->lock);
     struct pending *pending = NULL;
+    local_look_by_hand(local);
     if (bytes > 0 && !group_has_room(local, bytes)) {
         port->wants_room = true;
         *status = STORE_AGAIN;

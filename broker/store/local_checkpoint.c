@@ -335,6 +335,8 @@ finish(struct local *local, int slot)
     memtable_clear(&local->tables[slot]);
     journal_release(&local->journal);
     local->stats.checkpoints++;
+    local_rotate_full(local);
+    local_look_for_space(local);
     local_give_room(local);
 }
 

@@ -22,14 +22,22 @@ local_rotate(struct local *local)
     return true;
 }
 
+void
+local_rotate_full(struct local *local)
+{
+    if (local->tables[local->active].bytes >= local->table_max) {
+        local_rotate(local);
+    }
+}
+
 /* An active file of the journal; one that is too small grows by what it is
  * given while there is no other. */
 static bool
 make_place(struct local *local, size_t bytes)
 {
     struct journal *journal = &local->journal;
-    bool full = local->tables[local->active].bytes >= local->table_max;
-    if (full || !journal_fits(journal, bytes) || local->wants_checkpoint) {
+    bool helps = bytes <= journal->file_bytes - JOURNAL_START;
+    if ((helps && !journal_fits(journal, bytes)) || local->wants_checkpoint) {
         local->wants_checkpoint &= !local_rotate(local);
     }
     if (journal->active == NULL && journal_has_free(journal)) {
@@ -117,6 +125,7 @@ take_effect(struct local *local, struct group *group)
     for (size_t i = 0; i < group->count; i++) {
         settle(local, &group->pendings[i]);
     }
+    local_rotate_full(local);
 }
 
 bool

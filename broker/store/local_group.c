@@ -26,8 +26,8 @@ move(struct local *local, struct group *group, size_t bytes)
 {
     size_t used = group->chunk == NULL ? JOURNAL_HEAD_BYTES : group->bytes;
     size_t need = used + bytes;
-    if (need > local->pool.chunk_bytes / 2) {
-        need += need / 2;
+    if (group->chunk != NULL && need > local->pool.chunk_bytes / 2) {
+        need += need / 2; /* it may go on growing */
     }
     struct chunk *chunk = chunk_new(&local->pool, need);
     if (chunk == NULL) {

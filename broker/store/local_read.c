@@ -352,13 +352,20 @@ value_job(struct local_port *port, enum job_kind kind, enum store_space space,
     return job;
 }
 
+static bool
+is_space_of_keys(enum store_space space)
+{
+    return space >= STORE_SPACE_STREAM && space < STORE_SPACES;
+}
+
 enum store_status
 local_get(struct store_port *store_port, enum store_space space,
     const void *key, size_t key_bytes, store_value_done *done, void *arg)
 {
     struct local_port *port = (struct local_port *)store_port;
     struct local *local = port->local;
-    if (key_bytes == 0 || key_bytes > STORE_KEY_MAX) {
+    if (!is_space_of_keys(space) || key_bytes == 0 ||
+        key_bytes > STORE_KEY_MAX) {
         return STORE_INVALID;
     }
     struct job *job = value_job(port, JOB_GET, space, done, arg);
@@ -388,6 +395,9 @@ local_scan(struct store_port *store_port, enum store_space space,
 {
     struct local_port *port = (struct local_port *)store_port;
     struct local *local = port->local;
+    if (!is_space_of_keys(space)) {
+        return STORE_INVALID;
+    }
     struct job *job = value_job(port, JOB_SCAN, space, done, arg);
     if (job == NULL) {
         return STORE_MEMORY;

@@ -224,11 +224,12 @@ static int
 first_file(struct local *local)
 {
     struct journal *journal = &local->journal;
-    if (!journal_has_free(journal)) {
+    /* A new store gets two at once: the first is full soon enough. */
+    while (!journal_has_free(journal) || journal->count < 2) {
         struct journal_file file;
         int error = journal_make(journal, journal_take_name(journal), &file);
         if (error == ENOSPC || error == EDQUOT) {
-            local->journal_full = true;
+            local->no_spare = true;
             local_set_no_space(local, "making a file of the journal");
             return 0;
         }

@@ -274,8 +274,9 @@ struct local {
     struct job *jobs, **jobs_end;
     struct local_port *ports;
     bool no_space;
-    bool table_full; /* the last checkpoint did not find space */
-    bool journal_full;
+    bool table_full;   /* the last checkpoint did not find space, */
+    bool no_spare;     /* nor did the last file of the journal, */
+    bool journal_full; /* nor, within this period, a batch */
     struct store_stats stats;
 };
 
@@ -361,6 +362,8 @@ void *local_commit_main(void *arg);
 bool local_commit_one(struct local *local);
 /* Freeze the active table if it can be. */
 bool local_rotate(struct local *local);
+/* The same, if it is time for it. */
+void local_rotate_full(struct local *local);
 
 /* ---- local_apply.c ------------------------------------------------------- */
 
@@ -397,6 +400,10 @@ bool checkpoint_prepare(struct local *local);
 
 void *local_table_main(void *arg);
 bool local_table_one(struct local *local);
+/* Is there space, for all that is known? */
+void local_look_for_space(struct local *local);
+/* The same before a change, without threads: nobody else would. */
+void local_look_by_hand(struct local *local);
 void local_wake_table(struct local *local);
 
 /* ---- local_job.c --------------------------------------------------------- */

@@ -44,6 +44,30 @@ is_space(int error)
     return error == ENOSPC || error == EDQUOT;
 }
 
+void
+local_look_for_space(struct local *local)
+{
+    uint64_t disk = 0;
+    uint64_t inside = 0;
+    uint64_t free_bytes = UINT64_MAX;
+    if (local->stats.failed) {
+        return;
+    }
+    int error = local->files->free_bytes(local->files, &free_bytes);
+    local->base->sizes(local->base, &disk, &inside);
+    local->base_bytes = disk;
+    bool low = error == 0 && free_bytes < local->reserve_bytes &&
+               free_bytes + inside < local->reserve_bytes;
+    if (low) {
+        local_set_no_space(local, "less than the reserve is free");
+    } else if (local->no_space && !local->table_full && !local->no_spare &&
+               !local->journal_full) {
+        local->no_space = false;
+        local_log(local, STORE_LOG_INFO, "store-space", "there is space again");
+        local_give_room(local);
+    }
+}
+
 /* A free file of the journal, for when the active one is full. */
 static void
 make_spare(struct local *local)
@@ -55,10 +79,12 @@ make_spare(struct local *local)
     pthread_mutex_lock(&local->lock);
     if (error == 0) {
         journal_add(&local->journal, &file);
-        local->journal_full = false;
+        local->no_spare = false;
+        local_rotate_full(local);
+        local_look_for_space(local);
         local_give_room(local);
     } else if (is_space(error)) {
-        local->journal_full = true;
+        local->no_spare = true;
         local->retry_ms = local_now(local) + PERIOD_MS;
         local_set_no_space(local, "making a file of the journal");
     } else {
@@ -74,39 +100,14 @@ wants_spare(const struct local *local)
            (!local->frozen || local->journal.count < 2);
 }
 
-/* Is there space, for all that is known? */
-static void
-probe(struct local *local)
-{
-    uint64_t disk = 0;
-    uint64_t inside = 0;
-    uint64_t free_bytes = UINT64_MAX;
-    int error = local->files->free_bytes(local->files, &free_bytes);
-    local->base->sizes(local->base, &disk, &inside);
-    local->base_bytes = disk;
-    bool low = error == 0 && free_bytes < local->reserve_bytes &&
-               free_bytes + inside < local->reserve_bytes;
-    if (low) {
-        local_set_no_space(local, "less than the reserve is free");
-    } else if (local->no_space && !local->table_full && !local->journal_full) {
-        local->no_space = false;
-        local_log(local, STORE_LOG_INFO, "store-space", "there is space again");
-        local_give_room(local);
-    }
-}
-
 /* Once a second. Writing the journal is tried again by whoever appends. */
 static void
 run_period(struct local *local, uint64_t now_ms)
 {
     local->period_ms = now_ms + PERIOD_MS;
     local_retain_aged(local);
-    if (local->journal_full && journal_has_free(&local->journal)) {
-        local->journal_full = false;
-    }
-    if (!local->stats.failed) {
-        probe(local);
-    }
+    local->journal_full = false;
+    local_look_for_space(local);
     if (local->wants_checkpoint && local_rotate(local)) {
         local->wants_checkpoint = false;
     }
@@ -137,6 +138,15 @@ local_table_one(struct local *local)
         return local->jobs != NULL || local->frozen;
     }
     return false;
+}
+
+void
+local_look_by_hand(struct local *local)
+{
+    for (int i = 0;
+         i < 8 && local->manual && local->no_space && local_table_one(local);
+         i++) {
+    }
 }
 
 static void

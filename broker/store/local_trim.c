@@ -216,7 +216,7 @@ retain_age(struct local *local, struct stream *stream, uint64_t now_ms)
     while (state->first_seq <= state->last_seq &&
            stream->counted == state->first_seq &&
            find_oldest(local, stream, &oldest) && oldest.time_ms <= now_ms &&
-           now_ms - oldest.time_ms >= state->limits.max_age_ms) {
+           now_ms - oldest.time_ms > state->limits.max_age_ms) {
         drop_piece(stream, &oldest);
         state->first_seq = stream->counted;
     }
