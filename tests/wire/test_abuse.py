@@ -79,7 +79,11 @@ def sample(cls):
     samples = {"ERROR": {"code": 304}, "PUBLISH": {"topic": b"x"},
                "SUBSCRIBE": {"filter": b"x"}, "NOTICE": {"code": 601},
                "CONTEXT": {"subscriptions": (1,)},
-               "GAP": {"subscriptions": (1,)}}
+               "GAP": {"subscriptions": (1,)},
+               "PUBLISH_BATCH": {"messages": [codec.Publish(topic=b"x")]},
+               "CONSUME": {"consumer": b"x"},
+               "ACK": {"ranges": ((1, 1),)}, "NACK": {"ranges": ((1, 1),)},
+               "TOUCH": {"ranges": ((1, 1),)}}
     return cls(id=3, **samples.get(cls.NAME, {}))
 
 

@@ -497,7 +497,7 @@ class Welcome(BrokerTest):
     def test_unknown_features_and_newer_versions_are_fine(self):
         welcome = self.raw().hello(features=0xFFFFFFFFFFFFFFFF,
                                    max_version=255)
-        self.assertEqual((welcome.version, welcome.features), (1, 0))
+        self.assertEqual((welcome.version, welcome.features), (1, 1))
 
     def test_frames_directly_after_hello(self):
         peer = self.raw()

@@ -159,7 +159,7 @@ class Refusals(BrokerTest):
     def test_types(self):
         """Reserved, experimental and invalid types, empty and with a body:
         ERROR, skipped by their length."""
-        for number in [0x0003, 0x0012, 0x0026, 0x0030, 0x0037, 0x1234,
+        for number in [0x0003, 0x0026, 0x0030, 0x0031, 0x0038, 0x1234,
                        0x7000, 0x7FFF, 0x0000, 0xFFFF]:
             for length in [0, 1, 100, 70000]:
                 for flags in [0, 0xFFFF]:
