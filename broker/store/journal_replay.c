@@ -76,6 +76,7 @@ struct source {
     struct journal_file *file;
     struct chunk *chunk;  /* all its bytes */
     uint64_t first, last; /* numbers of whole batches; 0: it has none */
+    size_t end;           /* of the last one */
 };
 
 static void
@@ -181,7 +182,22 @@ survey(struct source *source, uint64_t applied)
             source->first = scan.head.number;
         }
         source->last = scan.head.number;
+        source->end = scan.at < scan.size ? scan.at : scan.size;
     }
+}
+
+/* What can be read need not be on the disk: the last process may have been
+ * killed before its sync returned, or after that failed, and then the system
+ * shows bytes that it has given up writing. What is replayed is shown to
+ * readers, so it is written once more, and synced. */
+static int
+harden(const struct journal *journal, const struct source *source)
+{
+    struct file_system *files = journal->files;
+    int error = files->write(files, source->file->file,
+        source->chunk->data + JOURNAL_START, source->end - JOURNAL_START,
+        JOURNAL_START);
+    return error != 0 ? error : files->sync(files, source->file->file);
 }
 
 static int
@@ -259,6 +275,9 @@ journal_replay(struct journal *journal, struct chunk_pool *pool,
         }
     }
     qsort(sources, count, sizeof sources[0], by_first);
+    for (size_t i = 0; i < count && error == 0; i++) {
+        error = harden(journal, &sources[i]);
+    }
     for (size_t i = 0; i < count; i++) {
         if (error == 0 &&
             !give(journal, &sources[i], applied, i + 1 < count, batch, arg)) {

@@ -50,18 +50,28 @@ is_full(const struct stream *stream, const struct store_append *append)
                (limits->max_bytes > 0 && bytes > limits->max_bytes));
 }
 
+static bool
+is_durable(const struct publisher *publisher, uint32_t number)
+{
+    return publisher->durable != 0 && !number_above(number, publisher->durable);
+}
+
 static enum store_status
 judge(struct local *local, struct stream *stream,
     const struct publisher *publisher, const struct store_append *append)
 {
+    enum store_status then = STORE_OK;
+    if (publisher != NULL && append->is_retry) {
+        then = publisher_judge(publisher, append->number);
+    }
+    if (then == STORE_DUPLICATE && is_durable(publisher, append->number)) {
+        return then;
+    }
     if (local->stats.failed) {
         return STORE_FAILED;
     }
-    if (publisher != NULL && append->is_retry) {
-        enum store_status then = publisher_judge(publisher, append->number);
-        if (then != STORE_OK) {
-            return then;
-        }
+    if (then != STORE_OK) {
+        return then;
     }
     if (stream == NULL || !stream->durable || stream->removing) {
         return STORE_NOT_FOUND;
@@ -229,6 +239,8 @@ local_append(struct store_port *store_port, const struct store_append *append,
     pending->status = judge(local, stream, publisher, append);
     if (pending->status != STORE_OK) {
         note_refusal(pending, stream, publisher, append);
+        pending->is_durable = pending->status == STORE_DUPLICATE &&
+                              is_durable(publisher, append->number);
         count_refusal(local, pending->status);
     } else if (take(local, stream, publisher, append, pending) != STORE_OK) {
         local->open->count--;

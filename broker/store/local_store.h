@@ -103,6 +103,7 @@ struct pending {
     size_t bytes;
     struct publisher *publisher; /* of what is stored; or NULL */
     uint32_t publisher_first, publisher_last, publisher_before;
+    bool is_durable; /* a duplicate of what is, whatever becomes of the group */
 };
 
 /* A batch on its way. */
