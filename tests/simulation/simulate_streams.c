@@ -19,11 +19,32 @@
 #define STEPS_LAST 400 /* until all must be quiet */
 
 void
+world_say(const struct world *world, const char *format, ...)
+{
+    va_list args;
+    if (world->program->verbose) {
+        va_start(args, format);
+        vprintf(format, args);
+        va_end(args);
+        putchar('\n');
+    }
+}
+
+void
 world_fail(const struct world *world, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
     program_fail(world->program, format, args);
+}
+
+static void
+log_line(
+    void *arg, enum store_log_level level, const char *event, const char *text)
+{
+    const struct world *world = arg;
+    (void)level;
+    world_say(world, "store: %s: %s", event, text);
 }
 
 static uint64_t
@@ -47,7 +68,9 @@ start(struct world *world)
         .base = world->base,
         .now_ms = wall_ms,
         .now_arg = world,
-        .manual = true};
+        .manual = true,
+        .log = log_line,
+        .log_arg = world};
     world->store = store_local_open(&local, why, sizeof why);
     if (world->store == NULL) {
         world_fail(world, "the store does not open: %s", why);
@@ -102,6 +125,7 @@ cut_power(struct world *world)
     sim_files_power_on(world->files);
     sim_base_power_on(world->base);
     program_saw(world->program, "the power is cut");
+    world_say(world, "the power is cut");
     start(world);
 }
 
@@ -114,6 +138,7 @@ restart(struct world *world)
     sim_files_fault(world->files, NULL);
     sim_base_fault(world->base, NULL);
     program_saw(world->program, "the broker is restarted");
+    world_say(world, "the broker is restarted");
     start(world);
 }
 
@@ -165,6 +190,7 @@ break_something(struct world *world)
 {
     struct random *random = &world->random;
     uint64_t first = 1 + random_below(random, 8);
+    world_say(world, "faults change");
     switch (random_below(random, 4)) {
     case 0:
         sim_files_fault(

@@ -82,6 +82,10 @@ struct world {
 _Noreturn void world_fail(const struct world *world, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* With --verbose. */
+void world_say(const struct world *world, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 /* ---- streamsim_say.c ----------------------------------------------------- */
 
 /* Connect, as the same session as ever, and send again what was not

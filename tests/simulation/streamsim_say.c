@@ -137,6 +137,10 @@ settle(struct world *world, struct publisher *publisher, uint32_t number,
         message->state = state;
         message->sequence =
             sequence == 0 ? 0 : sequence - (first->count - 1 - i);
+        world_say(world,
+            "%" PRIu32 " of %u: number %" PRIu32 ", state %d, %" PRIu64,
+            first->first + i, index_of(world, publisher), number, (int)state,
+            message->sequence);
     }
     publisher->pending_count--;
     memmove(first, first + 1, publisher->pending_count * sizeof *first);
@@ -248,6 +252,8 @@ note_seen(struct world *world, uint64_t sequence, uint32_t publisher,
         message >= world->publishers[publisher].message_count) {
         world_fail(world, "sequence %" PRIu64 " is of nobody", sequence);
     }
+    world_say(world, "sequence %" PRIu64 " is %" PRIu32 " of %" PRIu32,
+        sequence, message, publisher);
     if (world->seen[sequence].publisher == 0) {
         world->seen[sequence].publisher = publisher + 1;
         world->seen[sequence].message = message;
