@@ -44,6 +44,18 @@ journal_scan_next(struct journal_scan *scan, bool tail)
         return false;
     }
     scan->jumped = at != scan->at;
+    if (scan->jumped && head.number > scan->above + 1 &&
+        at - scan->at > JOURNAL_HEAD_BYTES) {
+        /* A batch whose header does not hold: what follows it is known. */
+        scan->head = (struct journal_head){.number = scan->above + 1,
+            .bytes = (uint32_t)(at - scan->at - JOURNAL_HEAD_BYTES)};
+        scan->offset = scan->at;
+        scan->whole = false;
+        scan->jumped = false;
+        scan->above++;
+        scan->at = at;
+        return true;
+    }
     const uint8_t *body = scan->bytes + at + JOURNAL_HEAD_BYTES;
     size_t left = scan->size - at - JOURNAL_HEAD_BYTES;
     scan->whole =
