@@ -344,9 +344,9 @@ request_wait(struct broker_client *client,
         status = waiter->status;
         if (status == BROKER_OK) {
             *out = &waiter->outcome.reply->event;
-        } else {
+        } else if (broker_status_class(status) == BROKER_CLASS_LOCAL) {
             (void)client_refuse(client, status, "the request failed");
-        }
+        } /* else the broker's own words are there */
         free(waiter);
     }
     return status;

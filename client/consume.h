@@ -54,7 +54,7 @@ struct consume *consume_new(
 /* NULL is allowed. */
 void consume_free(struct consume *consume);
 
-/* NULL is allowed: false. A reader with END that has caught up ends by itself. */
+/* A reader with END that has caught up ends by itself. NULL: false. */
 bool consume_is_over(const struct consume *consume);
 
 /* The connection is lost: forget what was of it. Returns how many settlements

@@ -296,8 +296,10 @@ refuse_publish(struct session *session, const struct broker_error *refusal)
         .status = text_peer_status(refusal->code), .text = text};
     (void)broker_tlv_u64(
         field(refusal->tlvs, BROKER_TAG_SEQUENCE), &published.sequence);
-    text_status(text, "a message was refused", published.status,
-        field(refusal->tlvs, BROKER_TAG_TEXT));
+    text_status(text,
+        slot->kind == PUBLISH_REQUEST ? "the request was refused"
+                                      : "a message was refused",
+        published.status, field(refusal->tlvs, BROKER_TAG_TEXT));
     publishes_settle(&session->publishes, slot);
     outlog_release(&session->log, settled.chunk);
     if (settled.kind == PUBLISH_SILENT) {

@@ -6,6 +6,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #define PEER_TEXT_MAX  256
 #define CODE_LOCAL_MIN 900 /* PROTOCOL.md section 7: never travel */
@@ -25,6 +26,9 @@ text_status(char text[TEXT_MAX], const char *what, unsigned code,
 {
     char words[PEER_TEXT_MAX];
     text_copy(words, sizeof words, peer);
+    if (strcmp(words, broker_status_text(code)) == 0) {
+        words[0] = '\0'; /* it has nothing more to say of it */
+    }
     text_format(text, "%s: %s (%s)%s%s: %s", what, broker_status_text(code),
         broker_status_name(code), words[0] == '\0' ? "" : ": ", words,
         broker_status_remedy(code));

@@ -32,6 +32,8 @@ static const struct command *const command_table[] = {
     &cmd_reply,
     &cmd_ping,
     &cmd_stats,
+    &cmd_stream,
+    &cmd_consumer,
     &cmd_bench,
     &cmd_passwd,
     &cmd_explain,
@@ -94,24 +96,32 @@ complain_arguments(const struct command *command, size_t argument_count)
     return CTL_EXIT_USAGE;
 }
 
-/* A command that connects does so as somebody. */
-static enum ctl_exit
-run_as(struct invocation *invocation)
+enum ctl_exit
+cmd_run_as(const struct invocation *invocation, cmd_run_fn *run)
 {
-    const struct command *command = invocation->command;
+    struct invocation as_somebody = *invocation;
     struct identity identity = {.secret = NULL};
-    enum ctl_exit code = CTL_EXIT_OK;
+    enum ctl_exit code = identity_load(
+        &identity, &invocation->common->identity, invocation->command->name);
 
-    if ((command->exits & CTL_EXIT_BIT(UNAVAILABLE)) != 0) {
-        code = identity_load(
-            &identity, &invocation->common->identity, command->name);
-    }
     if (code == CTL_EXIT_OK) {
-        invocation->identity = &identity;
-        code = command->run(invocation);
+        as_somebody.identity = &identity;
+        code = run(&as_somebody);
     }
     identity_wipe(&identity);
     return code;
+}
+
+/* A command that connects does so as somebody. */
+static enum ctl_exit
+run_command_itself(const struct invocation *invocation)
+{
+    const struct command *command = invocation->command;
+    const bool connects = (command->exits & CTL_EXIT_BIT(UNAVAILABLE)) != 0 &&
+                          !command->seldom_connects;
+
+    return connects ? cmd_run_as(invocation, command->run)
+                    : command->run(invocation);
 }
 
 static enum ctl_exit
@@ -140,7 +150,7 @@ run_parsed(struct out *out, const struct command *command,
         argument_count > command->max_arguments) {
         return complain_arguments(command, argument_count);
     }
-    return run_as(&invocation);
+    return run_command_itself(&invocation);
 }
 
 /* Read what stands behind the command's name, and run it. */

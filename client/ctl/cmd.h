@@ -49,6 +49,7 @@ struct command {
     size_t settings_bytes;             /* 0: none */
     const void *defaults;              /* settings to start with; NULL: zeros */
     unsigned exits;                    /* CTL_EXIT_BIT()s that it may return */
+    bool seldom_connects; /* it calls cmd_run_as() itself, where it does */
     void (*print_more)(struct out *out); /* more for --help, or NULL */
     enum ctl_exit (*run)(const struct invocation *invocation);
 };
@@ -61,6 +62,8 @@ extern const struct command cmd_req;
 extern const struct command cmd_reply;
 extern const struct command cmd_ping;
 extern const struct command cmd_stats;
+extern const struct command cmd_stream;
+extern const struct command cmd_consumer;
 extern const struct command cmd_bench;
 extern const struct command cmd_passwd;
 extern const struct command cmd_explain;
@@ -78,6 +81,10 @@ enum ctl_exit cmd_unknown(const char *name);
 /* Read the command line (argv without the program's name, NULL-terminated) and
  * run it. The result is the exit code. */
 enum ctl_exit cmd_main(struct out *out, char **argv, size_t argc);
+
+/* Run it as who the common options say. */
+typedef enum ctl_exit cmd_run_fn(const struct invocation *invocation);
+enum ctl_exit cmd_run_as(const struct invocation *invocation, cmd_run_fn *run);
 
 /* ---- usage.c: texts made from the descriptors ---------------------------- */
 

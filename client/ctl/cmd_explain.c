@@ -2,6 +2,9 @@
  *
  * brokerctl explain CODE|NAME: what a code of the protocol or of the libraries
  * means. Everything comes from the library's status functions; no connection.
+ *
+ * brokerctl explain consumer NAME: why nothing is delivered from a durable
+ * consumer right now, as the broker says.
  */
 #include <ctype.h>
 #include <string.h>
@@ -9,12 +12,27 @@
 
 #include <broker/client.h>
 
+#include "admin.h"
 #include "cmd.h"
 #include "duration.h"
+#include "link.h"
 #include "say.h"
 #include "suggest.h"
 
 #define CODE_MAX 999u
+
+struct explain_settings {
+    struct admin_settings admin;
+};
+
+static const struct explain_settings defaults = {
+    .admin = {.timeout_ns = LINK_TIMEOUT_NS},
+};
+
+static const struct option_spec options[] = {
+    ADMIN_OPTIONS(explain_settings, admin),
+    {0},
+};
 
 static bool
 is_known(unsigned code)
@@ -118,6 +136,55 @@ explain_name(struct out *out, const char *name)
     return CTL_EXIT_USAGE;
 }
 
+/* ---- a durable consumer -------------------------------------------------- */
+
+static bool
+show_reasons(struct out *out, const json_t *answer)
+{
+    const json_t *reasons = json_object_get(answer, "reasons");
+
+    for (size_t i = 0; i < json_array_size(reasons); i++) {
+        const json_t *entry = json_array_get(reasons, i);
+        const char *reason =
+            json_string_value(json_object_get(entry, "reason"));
+        const char *text = json_string_value(json_object_get(entry, "text"));
+
+        reason = reason != NULL ? reason : "?";
+        text = text != NULL ? text : "?";
+        out_peer_name(out, reason, strlen(reason));
+        out_text(out, ": ");
+        out_peer_name(out, text, strlen(text));
+        out_text(out, "\n");
+    }
+    if (json_array_size(reasons) == 0) {
+        out_text(out, "nothing keeps messages from being delivered\n");
+    }
+    return true;
+}
+
+static enum ctl_exit
+explain_consumer(const struct invocation *invocation)
+{
+    static const struct admin_action action = {
+        .topic = "$sys/consumer/explain", .show = show_reasons};
+    const struct explain_settings *settings = invocation->settings;
+
+    return admin_run_action(
+        invocation, &action, invocation->arguments[1], &settings->admin);
+}
+
+/* A second argument is for that alone. */
+static enum ctl_exit
+run_two(const struct invocation *invocation)
+{
+    if (strcmp(invocation->arguments[0], "consumer") != 0) {
+        say("explain: more than one word: write a code, or \"consumer\" and "
+            "the name of a durable consumer");
+        return CTL_EXIT_USAGE;
+    }
+    return cmd_run_as(invocation, explain_consumer);
+}
+
 static enum ctl_exit
 run(const struct invocation *invocation)
 {
@@ -125,6 +192,9 @@ run(const struct invocation *invocation)
     const char *why;
     uint64_t code;
 
+    if (invocation->argument_count > 1) {
+        return run_two(invocation);
+    }
     if (invocation->argument_count == 0) {
         list_all(invocation->out);
         return CTL_EXIT_OK;
@@ -144,10 +214,17 @@ run(const struct invocation *invocation)
 
 const struct command cmd_explain = {
     .name = "explain",
-    .summary = "Say what an error code means and what to do about it",
-    .arguments = "[CODE | NAME]",
-    .details = "Without an argument all codes are listed.\n",
-    .max_arguments = 1,
-    .exits = CTL_EXIT_BIT(OK) | CTL_EXIT_BIT(USAGE) | CTL_EXIT_BIT(OUTPUT),
+    .summary = "Say what an error code means, or why a consumer gets nothing",
+    .arguments = "[CODE | NAME | consumer NAME]",
+    .details =
+        "Without an argument all codes are listed. Of a durable consumer the "
+        "broker is\n"
+        "asked why nothing is being delivered right now.\n",
+    .max_arguments = 2,
+    .options = options,
+    .settings_bytes = sizeof(struct explain_settings),
+    .defaults = &defaults,
+    .seldom_connects = true,
+    .exits = CTL_EXIT_BITS_CONNECTED | CTL_EXIT_BIT(TIMEOUT),
     .run = run,
 };

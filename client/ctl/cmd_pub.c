@@ -11,9 +11,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "batch.h"
 #include "cmd.h"
+#include "duration.h"
 #include "headers.h"
 #include "link.h"
+#include "moment.h"
 #include "publisher.h"
 #include "say.h"
 #include "source.h"
@@ -29,12 +32,17 @@ struct pub_settings {
     uint64_t timeout_ns;
     struct text_list headers;
     const char *reply_to;
+    uint64_t expect_last; /* UINT64_MAX: not given */
+    uint64_t ttl_ns;
+    const char *deliver_at;
+    bool batch;
     bool retain;
     bool no_ack;
     bool require_subscribers;
 };
 
 static const struct pub_settings defaults = {
+    .expect_last = UINT64_MAX,
     .timeout_ns = LINK_TIMEOUT_NS,
 };
 
@@ -56,6 +64,16 @@ static const struct option_spec options[] = {
         offsetof(struct pub_settings, retain), NULL},
     {"reply-to", 0, OPTION_TEXT, "TOPIC", "where an answer should go",
         offsetof(struct pub_settings, reply_to), NULL},
+    {"expect-last", 0, OPTION_NUMBER, "SEQUENCE",
+        "store it only if this is the stream's last",
+        offsetof(struct pub_settings, expect_last), NULL},
+    {"ttl", 0, OPTION_DURATION, "TIME", "not to be read later than this",
+        offsetof(struct pub_settings, ttl_ns), NULL},
+    {"deliver-at", 0, OPTION_TEXT, "DATE",
+        "store and deliver it then (2026-11-22T08:00, +1h)",
+        offsetof(struct pub_settings, deliver_at), NULL},
+    {"batch", 0, OPTION_FLAG, NULL, "with --lines: store all of them or none",
+        offsetof(struct pub_settings, batch), NULL},
     {"no-ack", 0, OPTION_FLAG, NULL, "do not ask for acknowledgements",
         offsetof(struct pub_settings, no_ack), NULL},
     {"require-subscribers", 0, OPTION_FLAG, NULL,
@@ -72,6 +90,7 @@ struct pub {
     struct link link;
     struct source source;
     struct publisher publisher;
+    struct batch batch;
     uint64_t left;    /* messages still to send */
     uint64_t next_ns; /* the next message not before this time */
     /* A payload that the library had no room for yet. */
@@ -239,6 +258,37 @@ publish_all(struct pub *pub)
 
 /* ---- beginning and end --------------------------------------------------- */
 
+/* What only streams do. */
+static enum ctl_exit
+check_stream_settings(const struct pub_settings *settings)
+{
+    const bool expects = settings->expect_last != UINT64_MAX;
+    const char *wrong = NULL;
+
+    if (settings->no_ack &&
+        (expects || settings->deliver_at != NULL || settings->batch)) {
+        wrong = "--expect-last, --deliver-at and --batch are always "
+                "acknowledged: leave out --no-ack";
+    } else if (settings->batch && !settings->source.lines) {
+        wrong = "--batch is for the lines of the input: add --lines";
+    } else if (settings->batch &&
+               (settings->retain || settings->reply_to != NULL ||
+                   settings->deliver_at != NULL ||
+                   settings->interval_ns != 0)) {
+        wrong = "in a batch there is no --retain, --reply-to, --deliver-at and "
+                "--interval";
+    } else if (expects && !settings->batch &&
+               (settings->source.lines || settings->count > 1)) {
+        wrong = "--expect-last is for one message, or for a batch: after the "
+                "first one the last sequence is another";
+    }
+    if (wrong != NULL) {
+        say("pub: %s", wrong);
+        return CTL_EXIT_USAGE;
+    }
+    return CTL_EXIT_OK;
+}
+
 static enum ctl_exit
 check_settings(const struct pub_settings *settings)
 {
@@ -252,7 +302,48 @@ check_settings(const struct pub_settings *settings)
             "--no-ack");
         return CTL_EXIT_USAGE;
     }
-    return CTL_EXIT_OK;
+    return check_stream_settings(settings);
+}
+
+/* What streams heed, into the message. False: said. */
+static bool
+set_stream_fields(
+    const struct pub_settings *settings, struct broker_client_outgoing *message)
+{
+    const char *why;
+
+    if (settings->expect_last != UINT64_MAX) {
+        message->expects_last = true;
+        message->expected_last_sequence = settings->expect_last;
+    }
+    message->ttl_ms = duration_to_whole_ms(settings->ttl_ns);
+    if (settings->deliver_at != NULL &&
+        (!moment_parse_later(settings->deliver_at, moment_now_ms(),
+            &message->deliver_at_ms, &why))) {
+        say("pub: --deliver-at cannot be \"%s\": %s", settings->deliver_at,
+            why);
+        return false;
+    }
+    return true;
+}
+
+/* All lines at once. */
+static enum ctl_exit
+publish_batch(struct pub *pub)
+{
+    enum ctl_exit code = CTL_EXIT_OK;
+    const enum publisher_result result = publisher_send_batch(
+        &pub->publisher, pub->batch.messages, pub->batch.count, &code);
+
+    if (result == PUBLISHER_FULL) { /* nothing else is under way */
+        code = link_failure(&pub->link, BROKER_E_BUFFER_FULL);
+    }
+    if (code == CTL_EXIT_OK) {
+        code = publisher_flush(&pub->publisher);
+    }
+    return code != CTL_EXIT_OK ? code
+                               : publisher_verdict(&pub->publisher,
+                                     pub->settings->require_subscribers);
 }
 
 static enum ctl_exit
@@ -269,7 +360,7 @@ connect_and_publish(struct pub *pub, const struct invocation *invocation)
     broker_client_info(pub->link.client, &info, sizeof info);
     code = source_limit(&pub->source, info.max_body_bytes);
     if (code == CTL_EXIT_OK) {
-        code = publish_all(pub);
+        code = pub->settings->batch ? publish_batch(pub) : publish_all(pub);
     }
     if (code == CTL_EXIT_OK) {
         return link_close(&pub->link, pub->settings->timeout_ns);
@@ -287,10 +378,18 @@ open_and_publish(struct pub *pub, const struct invocation *invocation,
     enum ctl_exit code = source_open(&pub->source, settings,
         invocation->command->name, BROKER_BODY_BYTES_MAX);
 
+    if (code != CTL_EXIT_OK) {
+        return code;
+    }
+    if (pub->settings->batch) {
+        code = batch_read(
+            &pub->batch, &pub->source, &pub->publisher.message, pub->left);
+    }
     if (code == CTL_EXIT_OK) {
         code = connect_and_publish(pub, invocation);
-        source_close(&pub->source);
     }
+    batch_fini(&pub->batch);
+    source_close(&pub->source);
     return code;
 }
 
@@ -333,7 +432,9 @@ run(const struct invocation *invocation)
         .acknowledge = !settings->no_ack,
         .idle_limit_ns = settings->timeout_ns,
     };
-    code = open_and_publish(&pub, invocation, &source);
+    code = set_stream_fields(settings, &pub.publisher.message)
+               ? open_and_publish(&pub, invocation, &source)
+               : CTL_EXIT_USAGE;
     headers_free(&headers);
     return code;
 }
@@ -348,7 +449,9 @@ const struct command cmd_pub = {
         "messages are sent while earlier ones are still on their way, and any "
         "length of\n"
         "input needs the same memory. Write -- before a message that begins "
-        "with a dash.\n",
+        "with a dash.\n"
+        "Where a stream captures the topic, acknowledged means: on the "
+        "broker's disk.\n",
     .min_arguments = 1,
     .max_arguments = 2,
     .options = options,

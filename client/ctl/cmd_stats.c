@@ -8,21 +8,15 @@
  * (matched = delivered + queued + dropped) are the one exception: they are
  * checked.
  */
-#include <errno.h>
-#include <inttypes.h>
 #include <jansson.h>
-#include <limits.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "cmd.h"
-#include "duration.h"
 #include "link.h"
 #include "say.h"
 #include "stats_table.h"
 #include "suggest.h"
-
-#define PAGE_ENTRIES 1000u
+#include "sys.h"
 
 struct stats_settings {
     bool json;
@@ -88,119 +82,21 @@ subject_find(const char *name)
 /* ---- asking -------------------------------------------------------------- */
 
 static json_t *
-parse_answer(const struct stats *stats, struct broker_bytes payload)
-{
-    json_error_t error;
-    json_t *answer =
-        json_loadb((const char *)payload.data, payload.len, 0, &error);
-
-    if (!json_is_object(answer)) {
-        say("the broker's answer to %s is no JSON object (%s): do the "
-            "versions of brokerctl and brokerd fit?",
-            stats->subject->topic,
-            answer == NULL ? error.text : "another type");
-        json_decref(answer);
-        return NULL;
-    }
-    return answer;
-}
-
-/* One request. NULL: said, and *code is set. */
-static json_t *
-ask(struct stats *stats, const char *request, enum ctl_exit *code)
-{
-    const struct broker_client_outgoing message = {
-        .topic = stats->subject->topic,
-        .payload = request,
-        .payload_bytes = strlen(request),
-    };
-    const uint32_t timeout_ms = duration_to_ms(stats->settings->timeout_ns);
-    struct broker_client_event *event;
-    json_t *answer;
-    const enum broker_status status =
-        broker_client_request_wait(stats->link.client, &message,
-            timeout_ms == 0 || timeout_ms > INT_MAX ? INT_MAX : (int)timeout_ms,
-            &event);
-
-    if (status != BROKER_OK) {
-        *code = link_failure(&stats->link, status);
-        return NULL;
-    }
-    answer = parse_answer(stats, event->message->payload);
-    broker_client_event_free(event);
-    *code = answer != NULL ? CTL_EXIT_OK : CTL_EXIT_FAILED;
-    return answer;
-}
-
-/* Ask for further pages and append their entries to the first one's. An entry
- * that comes or goes between two requests may be missed or seen twice: it is a
- * view of a living broker. */
-static enum ctl_exit
-ask_further_pages(struct stats *stats, json_t *first)
-{
-    json_t *list = json_object_get(first, stats->subject->list);
-    const json_int_t total =
-        json_integer_value(json_object_get(first, "total"));
-    enum ctl_exit code = CTL_EXIT_OK;
-
-    while (code == CTL_EXIT_OK && (json_int_t)json_array_size(list) < total) {
-        char request[64];
-        json_t *page, *entries;
-
-        (void)snprintf(request, sizeof request, "{\"offset\":%zu,\"limit\":%u}",
-            json_array_size(list), PAGE_ENTRIES);
-        page = ask(stats, request, &code);
-        entries = json_object_get(page, stats->subject->list);
-        if (json_array_size(entries) == 0) {
-            json_decref(page);
-            break;
-        }
-        if (json_array_extend(list, entries) != 0) {
-            say("stats: out of memory");
-            code = CTL_EXIT_FAILED;
-        }
-        json_decref(page);
-    }
-    return code;
-}
-
-static json_t *
 ask_all(struct stats *stats, enum ctl_exit *code)
 {
-    char request[64] = "";
-    json_t *answer;
+    const struct sys sys = {
+        .link = &stats->link,
+        .timeout_ns = stats->settings->timeout_ns,
+        .about = "",
+    };
+    const struct stats_subject *subject = stats->subject;
 
-    if (stats->subject->list != NULL) {
-        (void)snprintf(request, sizeof request, "{\"offset\":0,\"limit\":%u}",
-            PAGE_ENTRIES);
-    }
-    answer = ask(stats, request, code);
-    if (answer == NULL || stats->subject->list == NULL) {
-        return answer;
-    }
-    if (!json_is_array(json_object_get(answer, stats->subject->list))) {
-        say("the broker's answer to %s has no list \"%s\": do the versions of "
-            "brokerctl and brokerd fit?",
-            stats->subject->topic, stats->subject->list);
-        *code = CTL_EXIT_FAILED;
-    } else {
-        *code = ask_further_pages(stats, answer);
-    }
-    if (*code != CTL_EXIT_OK) {
-        json_decref(answer);
-        return NULL;
-    }
-    return answer;
+    return subject->list == NULL
+               ? sys_ask(&sys, subject->topic, NULL, code)
+               : sys_ask_list(&sys, subject->topic, subject->list, NULL, code);
 }
 
 /* ---- showing ------------------------------------------------------------- */
-
-static int
-dump_piece(const char *data, size_t len, void *user)
-{
-    out_peer_name(user, data, len); /* what it escapes, it does as JSON does */
-    return 0;
-}
 
 static bool
 show_list(struct stats *stats, const json_t *answer)
@@ -245,9 +141,7 @@ show(struct stats *stats, const json_t *answer)
     bool ok = true;
 
     if (stats->settings->json) {
-        ok = json_dump_callback(answer, dump_piece, stats->out, JSON_COMPACT) ==
-             0;
-        out_text(stats->out, "\n");
+        ok = sys_print_json(stats->out, answer);
     } else if (stats->subject->list != NULL) {
         ok = show_list(stats, answer);
     } else {

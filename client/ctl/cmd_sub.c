@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * brokerctl sub FILTER...: print what arrives.
+ * brokerctl sub FILTER...: print what arrives, or what a stream has.
  *
  * One loop waits for the broker, for room in standard output and for signals.
  * What arrived is written before the next wait, so a reader never waits for a
@@ -19,6 +19,7 @@
 #include "duration.h"
 #include "link.h"
 #include "printer.h"
+#include "reading.h"
 #include "say.h"
 #include "signals.h"
 
@@ -28,6 +29,7 @@
 
 struct sub_settings {
     struct printer_settings printer;
+    struct reading_settings reading;
     const char *group;
     uint64_t count;      /* 0: no limit */
     uint64_t timeout_ns; /* 0: no limit */
@@ -57,6 +59,7 @@ static const struct option_spec options[] = {
         offsetof(struct sub_settings, count), NULL},
     {"timeout", 't', OPTION_DURATION, "TIME", "end after this time (5s, 250ms)",
         offsetof(struct sub_settings, timeout_ns), NULL},
+    READING_OPTIONS(sub_settings, reading),
     {"group", 'g', OPTION_TEXT, "NAME",
         "share the messages with this queue group",
         offsetof(struct sub_settings, group), NULL},
@@ -76,10 +79,11 @@ static const struct option_spec options[] = {
     {0},
 };
 
-/* One filter of the command line. */
+/* One filter of the command line; or the stream or consumer, without one. */
 struct sub_filter {
     struct subscriber *subscriber;
-    const char *text;
+    const char *filter;    /* NULL: none */
+    const char *text;      /* to name it */
     uint32_t subscription; /* the library's number */
 };
 
@@ -88,6 +92,8 @@ struct subscriber {
     const struct invocation *invocation;
     struct link link;
     struct printer printer;
+    struct reading reading;
+    size_t caught_up; /* readers with nothing more for now */
     struct sub_filter *filters;
     const char **gap_filters; /* room for the filters of one gap */
     size_t filter_count;
@@ -112,11 +118,28 @@ message_cb(struct broker_client *client, const struct broker_message *message,
     void *user)
 {
     const struct sub_filter *filter = user;
+    struct subscriber *subscriber = filter->subscriber;
 
     (void)client;
     /* A message that matches several filters is printed once. */
-    if (message->nth == 0 && !has_enough(filter->subscriber)) {
-        printer_message(&filter->subscriber->printer, message);
+    if (message->nth == 0 && !has_enough(subscriber)) {
+        printer_message(&subscriber->printer, message);
+        if (!reading_printed(&subscriber->reading, message->sequence)) {
+            out_fail(subscriber->invocation->out, ENOMEM);
+        }
+    }
+}
+
+static void
+caught_up_cb(struct broker_client *client, uint32_t subscription, void *user)
+{
+    const struct sub_filter *filter = user;
+
+    (void)client;
+    (void)subscription;
+    filter->subscriber->caught_up++;
+    if (filter->subscriber->link.verbose) {
+        say("%s: there is nothing more for now", filter->text);
     }
 }
 
@@ -187,6 +210,14 @@ subscribed_cb(struct broker_client *client,
         subscriber->refused = link_exit_code(subscribed->status);
         say("%s: %s", filter->text,
             link_text(subscribed->status, subscribed->text, text, sizeof text));
+        return;
+    }
+    subscriber->reading.mode = subscribed->ack;
+    if (subscriber->link.verbose && subscribed->stream[0] != '\0') {
+        say("subscribed %s: stream %s has %" PRIu64 " to %" PRIu64
+            ", next is %" PRIu64,
+            filter->text, subscribed->stream, subscribed->first_sequence,
+            subscribed->last_sequence, subscribed->next_sequence);
     } else if (subscriber->link.verbose) {
         say("subscribed %s", filter->text);
     }
@@ -245,7 +276,18 @@ turn(struct subscriber *subscriber, uint64_t deadline_ns)
         signals_clear();
     }
     check_output(out, fds[1].revents);
+    if (subscriber->reading.kind == READING_CONSUMER) {
+        reading_acknowledge(&subscriber->reading, subscriber->link.client,
+            subscriber->filters[0].subscription, out);
+    }
     return status;
+}
+
+static bool
+has_read_all(const struct subscriber *subscriber)
+{
+    return subscriber->settings->reading.until_end &&
+           subscriber->caught_up >= subscriber->filter_count;
 }
 
 static bool
@@ -254,7 +296,7 @@ is_over(const struct subscriber *subscriber)
     return has_enough(subscriber) || signals_stop_wanted() ||
            out_failed(subscriber->invocation->out) != 0 ||
            subscriber->refused != CTL_EXIT_OK ||
-           subscriber->link.subscription_ended ||
+           subscriber->link.subscription_ended || has_read_all(subscriber) ||
            link_left_ms(subscriber->deadline_ns) == 0;
 }
 
@@ -306,11 +348,25 @@ receive(struct subscriber *subscriber)
 
 /* ---- beginning and end --------------------------------------------------- */
 
+static enum broker_status
+consume_one(struct subscriber *subscriber, struct sub_filter *filter)
+{
+    struct broker_client_consume consume = reading_consume(
+        &subscriber->reading, filter->filter, subscriber->settings->count);
+
+    consume.on_message = message_cb;
+    consume.on_caught_up = caught_up_cb;
+    consume.on_subscribed = subscribed_cb;
+    consume.user = filter;
+    return broker_client_consume(
+        subscriber->link.client, &consume, &filter->subscription);
+}
+
 static enum ctl_exit
 subscribe_one(struct subscriber *subscriber, struct sub_filter *filter)
 {
     const struct broker_client_subscription subscription = {
-        .filter = filter->text,
+        .filter = filter->filter,
         .group = subscriber->settings->group,
         .overflow = (enum broker_overflow)subscriber->settings->overflow,
         .no_retained = subscriber->settings->no_retained,
@@ -318,8 +374,11 @@ subscribe_one(struct subscriber *subscriber, struct sub_filter *filter)
         .on_subscribed = subscribed_cb,
         .user = filter,
     };
-    const enum broker_status status = broker_client_subscribe(
-        subscriber->link.client, &subscription, &filter->subscription);
+    const enum broker_status status =
+        subscriber->reading.kind == READING_NOTHING
+            ? broker_client_subscribe(
+                  subscriber->link.client, &subscription, &filter->subscription)
+            : consume_one(subscriber, filter);
 
     if (status != BROKER_OK) {
         return link_failure_of(&subscriber->link, filter->text, status);
@@ -337,7 +396,15 @@ subscribe_all(struct subscriber *subscriber)
         struct sub_filter *filter = &subscriber->filters[i];
 
         filter->subscriber = subscriber;
-        filter->text = subscriber->invocation->arguments[i];
+        filter->filter = i < subscriber->invocation->argument_count
+                             ? subscriber->invocation->arguments[i]
+                             : NULL;
+        filter->text = filter->filter;
+        if (filter->text == NULL) {
+            filter->text = subscriber->reading.kind == READING_CONSUMER
+                               ? subscriber->settings->reading.consumer
+                               : subscriber->settings->reading.stream;
+        }
         code = subscribe_one(subscriber, filter);
         if (code != CTL_EXIT_OK) {
             break;
@@ -370,6 +437,20 @@ drain_subscriptions(struct subscriber *subscriber)
     return true;
 }
 
+/* What was printed and can be written is acknowledged before the end. */
+static void
+settle_printed(struct subscriber *subscriber)
+{
+    const struct out *out = subscriber->invocation->out;
+    const uint64_t deadline_ns = link_deadline_ns(LEAVE_NS);
+
+    while (subscriber->reading.printed_count > 0 && out_failed(out) == 0 &&
+           link_left_ms(deadline_ns) != 0 &&
+           turn(subscriber, deadline_ns) == BROKER_OK) {
+        continue;
+    }
+}
+
 /* End the subscriptions, with what the broker still has for them unless we have
  * enough, and leave. */
 static enum ctl_exit
@@ -382,6 +463,7 @@ leave(struct subscriber *subscriber)
         say("leaving");
     }
     subscriber->link.leaving = true;
+    settle_printed(subscriber);
     for (size_t i = 0; i < subscriber->filter_count; i++) {
         struct sub_filter *filter = &subscriber->filters[i];
 
@@ -487,17 +569,41 @@ open_and_run(struct subscriber *subscriber)
     return code;
 }
 
+/* What only plain subscriptions have. */
+static bool
+check_settings(const struct subscriber *subscriber)
+{
+    const struct sub_settings *settings = subscriber->settings;
+
+    if (subscriber->reading.kind != READING_NOTHING &&
+        (settings->group != NULL || settings->no_retained ||
+            settings->overflow != BROKER_OVERFLOW_DEFAULT)) {
+        say("sub: --group, --overflow and --no-retained do not go with reading "
+            "a stream: leave them out (members of a durable consumer share "
+            "the work)");
+        return false;
+    }
+    return true;
+}
+
 static enum ctl_exit
 run(const struct invocation *invocation)
 {
     struct subscriber subscriber = {
         .settings = invocation->settings,
         .invocation = invocation,
-        .filter_count = invocation->argument_count,
+        .filter_count =
+            invocation->argument_count > 0 ? invocation->argument_count : 1,
     };
-    enum ctl_exit code = printer_init(
-        &subscriber.printer, &subscriber.settings->printer, invocation);
+    enum ctl_exit code;
 
+    if (!reading_init(&subscriber.reading, &subscriber.settings->reading,
+            invocation->argument_count) ||
+        !check_settings(&subscriber)) {
+        return CTL_EXIT_USAGE;
+    }
+    code = printer_init(
+        &subscriber.printer, &subscriber.settings->printer, invocation);
     if (code != CTL_EXIT_OK) {
         return code;
     }
@@ -513,22 +619,28 @@ run(const struct invocation *invocation)
     }
     free(subscriber.gap_filters);
     free(subscriber.filters);
+    reading_fini(&subscriber.reading);
     printer_fini(&subscriber.printer);
     return code;
 }
 
 const struct command cmd_sub = {
     .name = "sub",
-    .summary = "Print the messages that match a filter",
-    .arguments = "FILTER...",
+    .summary = "Print the messages that match a filter, or of a stream",
+    .arguments = "[FILTER...]",
     .details =
         "Without --raw, --json and --format each payload is a line. Gaps are "
         "said on\n"
         "standard error and end in exit code 2. A message that matches several "
         "filters\n"
         "is printed once. SIGINT and SIGTERM unsubscribe and end with code "
-        "0.\n",
-    .min_arguments = 1,
+        "0.\n\n"
+        "With --from or --stream a stream is read: START is first (if not "
+        "given), last,\n"
+        "new, seq:7, last:100, time:2026-11-22T08:00 (with a Z for UTC), or "
+        "-1h for an\n"
+        "hour ago. With --consumer each message is acknowledged once it is "
+        "printed.\n",
     .max_arguments = CMD_MANY_ARGUMENTS,
     .options = options,
     .settings_bytes = sizeof(struct sub_settings),

@@ -12,7 +12,8 @@
 #define NS_PER_US       1000u
 #define NS_PER_MS       1000000u
 #define NS_PER_S        1000000000u
-#define DURATION_MAX_NS (UINT64_C(365) * 24 * 3600 * NS_PER_S)
+#define NS_PER_DAY      (UINT64_C(24) * 3600 * NS_PER_S)
+#define DURATION_MAX_NS (36500 * NS_PER_DAY)
 
 struct unit {
     const char *name;
@@ -25,12 +26,19 @@ static const struct unit units[] = {
     {"s", NS_PER_S},
     {"m", UINT64_C(60) * NS_PER_S},
     {"h", UINT64_C(3600) * NS_PER_S},
+    {"d", NS_PER_DAY},
 };
 
 static const struct unit size_units[] = {
     {"", 1},
     {"KiB", UINT64_C(1) << 10},
     {"MiB", UINT64_C(1) << 20},
+    {"GiB", UINT64_C(1) << 30},
+    {"TiB", UINT64_C(1) << 40},
+    {"K", UINT64_C(1) << 10}, /* the same, as in brokerd's configuration */
+    {"M", UINT64_C(1) << 20},
+    {"G", UINT64_C(1) << 30},
+    {"T", UINT64_C(1) << 40},
 };
 
 static bool
@@ -75,7 +83,7 @@ duration_parse(const char *text, uint64_t *out_ns, const char **why)
     const struct unit *unit;
     uint64_t whole, ns, scale;
 
-    *why = "write a number and a unit, such as 250ms, 1.5s, 2m or 1h";
+    *why = "write a number and a unit, such as 250ms, 1.5s, 2m, 1h or 7d";
     if (strcmp(text, "0") == 0) {
         *out_ns = 0;
         return true;
@@ -97,7 +105,7 @@ duration_parse(const char *text, uint64_t *out_ns, const char **why)
         return false;
     }
     if (whole > DURATION_MAX_NS / unit->size) {
-        *why = "the longest duration is one year (8760h)";
+        *why = "the longest duration is 100 years (36500d)";
         return false;
     }
     ns = whole * unit->size;
@@ -125,11 +133,16 @@ duration_format(uint64_t duration_ns, char *dst, size_t cap)
     return dst;
 }
 
+uint64_t
+duration_to_whole_ms(uint64_t duration_ns)
+{
+    return duration_ns / NS_PER_MS + (duration_ns % NS_PER_MS != 0);
+}
+
 uint32_t
 duration_to_ms(uint64_t duration_ns)
 {
-    const uint64_t ms =
-        duration_ns / NS_PER_MS + (duration_ns % NS_PER_MS != 0);
+    const uint64_t ms = duration_to_whole_ms(duration_ns);
 
     return ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
 }
@@ -168,7 +181,7 @@ size_parse(const char *text, uint64_t *out, const char **why)
     const struct unit *unit;
     uint64_t whole;
 
-    *why = "write a number of bytes, such as 128, 4KiB or 1MiB";
+    *why = "write a number of bytes, such as 128, 4KiB, 1MiB or 10G";
     if (!is_digit(*at)) {
         return false;
     }

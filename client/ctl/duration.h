@@ -12,8 +12,8 @@
 
 #define DURATION_TEXT_MAX 32
 
-/* Read a number with a unit: us, ms, s, m, h; decimals are allowed ("1.5s").
- * "0" needs no unit. True and *out_ns in nanoseconds, at most one year; or
+/* Read a number with a unit: us, ms, s, m, h, d; decimals are allowed ("1.5s").
+ * "0" needs no unit. True and *out_ns in nanoseconds, at most 100 years; or
  * false and *why = a static sentence that says what is right. */
 bool duration_parse(const char *text, uint64_t *out_ns, const char **why);
 
@@ -25,13 +25,16 @@ const char *duration_format(uint64_t duration_ns, char *dst, size_t cap);
  * UINT32_MAX. */
 uint32_t duration_to_ms(uint64_t duration_ns);
 
+/* The same without that limit. */
+uint64_t duration_to_whole_ms(uint64_t duration_ns);
+
 /* Read a decimal whole number of at least `min`. True and *out, or false and
  * *why. */
 bool count_parse(
     const char *text, uint64_t min, uint64_t *out, const char **why);
 
-/* Read a number of bytes: decimal, with KiB or MiB behind it or nothing. True
- * and *out, or false and *why. */
+/* Read a number of bytes: decimal, with KiB, MiB, GiB or TiB behind it, which
+ * K, M, G and T mean as well, or nothing. True and *out, or false and *why. */
 bool size_parse(const char *text, uint64_t *out, const char **why);
 
 #endif

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "message_text.h"
+#include "moment.h"
 
 struct format_piece {
     char letter;      /* 0: literal text; '{': a header */
@@ -33,6 +34,9 @@ static const struct {
     {'f', "\"retained\" or \"live\""},
     {'n', "number of the message, from 1"},
     {'T', "time of arrival, UTC, ISO 8601 with microseconds"},
+    {'Q', "sequence in the stream, empty if it is not of one"},
+    {'S', "time at which it was stored, UTC, ISO 8601, or nothing"},
+    {'D', "how often the durable consumer has delivered it, or nothing"},
     {'j', "the whole message as a JSON object"},
     {'%', "a percent sign"},
 };
@@ -237,6 +241,22 @@ write_header(
     }
 }
 
+/* What only messages of streams have. */
+static void
+write_position(
+    char letter, struct out *out, const struct broker_message *message)
+{
+    char text[MOMENT_TEXT_MAX];
+
+    if (letter == 'D' && message->deliveries > 0) {
+        out_printf(out, "%" PRIu32, message->deliveries);
+    } else if (letter == 'Q' && message->sequence > 0) {
+        out_printf(out, "%" PRIu64, message->sequence);
+    } else if (letter == 'S' && message->sequence > 0) {
+        out_text(out, moment_format(message->time_ms, text, sizeof text));
+    }
+}
+
 static void
 write_field(const struct format_piece *piece, struct out *out,
     const struct broker_message *message, uint64_t number)
@@ -271,6 +291,11 @@ write_field(const struct format_piece *piece, struct out *out,
         break;
     case 'T':
         write_time(out);
+        break;
+    case 'Q':
+    case 'S':
+    case 'D':
+        write_position(piece->letter, out, message);
         break;
     case 'j':
         message_write_json(out, message);

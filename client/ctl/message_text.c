@@ -9,6 +9,8 @@
 #include <jansson.h>
 #include <stdlib.h>
 
+#include "moment.h"
+
 /* Bytes are encoded piece by piece, so that a large payload needs no second
  * buffer of its size. A multiple of 3: base64 pads only at the end. */
 #define PIECE_BYTES 768u
@@ -177,6 +179,22 @@ write_object(struct out *out, json_t *object, bool whole)
     json_decref(object);
 }
 
+/* What only messages of streams have. */
+static bool
+set_position(json_t *object, const struct broker_message *message)
+{
+    char text[MOMENT_TEXT_MAX];
+
+    return (message->sequence == 0 ||
+               (set(object, "sequence",
+                    json_integer((json_int_t)message->sequence)) &&
+                   set(object, "time",
+                       json_string(moment_format(
+                           message->time_ms, text, sizeof text))))) &&
+           (message->deliveries == 0 ||
+               set(object, "deliveries", json_integer(message->deliveries)));
+}
+
 void
 message_write_json(struct out *out, const struct broker_message *message)
 {
@@ -189,7 +207,8 @@ message_write_json(struct out *out, const struct broker_message *message)
         whole = whole && set(object, "reply_to", json_text(message->reply_to));
     }
     whole = whole && set(object, "retained", json_boolean(message->retained)) &&
-            set(object, "headers", json_headers(message));
+            set(object, "headers", json_headers(message)) &&
+            set_position(object, message);
     write_object(out, object, whole);
 }
 
@@ -208,6 +227,7 @@ gap_word(unsigned reason)
         {BROKER_GAP_TRIMMED, "trimmed"},
         {BROKER_GAP_PERMISSION, "permission"},
         {BROKER_GAP_CONFLATED, "conflated"},
+        {BROKER_GAP_DAMAGED, "damaged"},
         {BROKER_CLIENT_GAP_CONNECTION, "connection"},
         {BROKER_CLIENT_GAP_INBOX, "inbox"},
         {BROKER_CLIENT_GAP_UNREADABLE, "unreadable"},

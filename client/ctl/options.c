@@ -169,6 +169,9 @@ set_value(struct parser *parser, const struct match *match, const char *value)
     case OPTION_COUNT:
         ok = count_parse(value, 1, field, &why);
         break;
+    case OPTION_NUMBER:
+        ok = count_parse(value, 0, field, &why);
+        break;
     case OPTION_SIZE:
         ok = size_parse(value, field, &why);
         break;
@@ -310,6 +313,41 @@ options_parse(const struct options_input *input, struct options_result *result)
     }
     result->used = parser.next;
     return true;
+}
+
+static size_t
+field_bytes(enum option_type type)
+{
+    switch (type) {
+    case OPTION_FLAG:
+        return sizeof(bool);
+    case OPTION_TEXT:
+        return sizeof(const char *);
+    case OPTION_LIST:
+        return sizeof(struct text_list);
+    case OPTION_CHOICE:
+        return sizeof(int);
+    case OPTION_REST:
+        return sizeof(char **);
+    case OPTION_COUNT:
+    case OPTION_NUMBER:
+    case OPTION_SIZE:
+    case OPTION_DURATION:
+        break;
+    }
+    return sizeof(uint64_t);
+}
+
+bool
+options_given(
+    const struct option_spec *spec, const void *settings, const void *defaults)
+{
+    static const char zeros[sizeof(struct text_list)];
+    const char *before =
+        defaults != NULL ? (const char *)defaults + spec->offset : zeros;
+
+    return memcmp((const char *)settings + spec->offset, before,
+               field_bytes(spec->type)) != 0;
 }
 
 void

@@ -22,6 +22,7 @@ enum option_type {
     OPTION_TEXT,     /* const char *: points into argv */
     OPTION_LIST,     /* struct text_list: one more with each use */
     OPTION_COUNT,    /* uint64_t: at least 1 */
+    OPTION_NUMBER,   /* uint64_t: 0 as well */
     OPTION_SIZE,     /* uint64_t: bytes */
     OPTION_DURATION, /* uint64_t: nanoseconds */
     OPTION_CHOICE,   /* int: the value of the word that was chosen */
@@ -83,6 +84,11 @@ struct options_result {
  * settings may be partly filled. Lists allocate: call options_release(). */
 bool options_parse(
     const struct options_input *input, struct options_result *result);
+
+/* Does the option stand on the command line with another value than it has
+ * without? `defaults` may be NULL: all zero. Not for lists. */
+bool options_given(
+    const struct option_spec *spec, const void *settings, const void *defaults);
 
 /* Free what options_parse() allocated in the settings of one group. */
 void options_release(const struct option_group *group);

@@ -26,6 +26,28 @@ say_refusal(const struct publisher *publisher,
         publisher->refused == PUBLISHER_SAID_MAX
             ? " (further refusals are only counted)"
             : "");
+    if (published->status == BROKER_E_WRONG_LAST_SEQUENCE) {
+        say("the last sequence is %" PRIu64, published->sequence);
+    }
+}
+
+/* "ORDERS 17 synced"; of a batch "ORDERS 15-17 synced". */
+static void
+say_synced(const struct publisher *publisher,
+    const struct broker_client_published *published)
+{
+    const uint64_t more = publisher->batch > 0 ? publisher->batch - 1 : 0;
+
+    if (published->duplicate) {
+        say("synced before");
+    } else if (published->sequence == 0) {
+        say("%s synced, waits for its time", published->stream);
+    } else if (more > 0) {
+        say("%s %" PRIu64 "-%" PRIu64 " synced", published->stream,
+            published->sequence - more, published->sequence);
+    } else {
+        say("%s %" PRIu64 " synced", published->stream, published->sequence);
+    }
 }
 
 static void
@@ -49,7 +71,15 @@ published_cb(struct broker_client *client,
     }
     publisher->matched += published->matched;
     publisher->queue_refused += published->refused;
-    publisher->unmatched += published->matched == 0 && !published->duplicate;
+    if (published->level == BROKER_LEVEL_SYNCED) {
+        /* Of subscriptions nothing is said: the stream has it. */
+        if (publisher->link->verbose) {
+            say_synced(publisher, published);
+        }
+    } else {
+        publisher->unmatched +=
+            published->matched == 0 && !published->duplicate;
+    }
 }
 
 static enum broker_status
@@ -63,16 +93,13 @@ hand_over(struct publisher *publisher)
         publisher->link->client, &publisher->message);
 }
 
-enum publisher_result
-publisher_send(struct publisher *publisher, const void *payload,
-    size_t payload_len, const char *where, enum ctl_exit *code)
+/* What the library said to it. */
+static enum publisher_result
+handed_over(struct publisher *publisher, enum broker_status status,
+    const char *where, enum ctl_exit *code)
 {
     char what[256];
-    enum broker_status status;
 
-    publisher->message.payload = payload;
-    publisher->message.payload_bytes = payload_len;
-    status = hand_over(publisher);
     if (status == BROKER_OK) {
         if (publisher->sent++ == publisher->settled) {
             publisher->progress_ns = link_now_ns();
@@ -85,6 +112,27 @@ publisher_send(struct publisher *publisher, const void *payload,
     (void)snprintf(what, sizeof what, "%s%s", where, publisher->message.topic);
     *code = link_failure_of(publisher->link, what, status);
     return PUBLISHER_FAILED;
+}
+
+enum publisher_result
+publisher_send(struct publisher *publisher, const void *payload,
+    size_t payload_len, const char *where, enum ctl_exit *code)
+{
+    publisher->message.payload = payload;
+    publisher->message.payload_bytes = payload_len;
+    return handed_over(publisher, hand_over(publisher), where, code);
+}
+
+enum publisher_result
+publisher_send_batch(struct publisher *publisher,
+    const struct broker_client_outgoing *messages, size_t count,
+    enum ctl_exit *code)
+{
+    publisher->batch = count;
+    return handed_over(publisher,
+        broker_client_publish_batch(
+            publisher->link->client, messages, count, published_cb, publisher),
+        "", code);
 }
 
 static bool

@@ -21,6 +21,7 @@ struct publisher {
     bool acknowledge;
     uint64_t idle_limit_ns; /* longest time without an answer; 0: no limit */
 
+    size_t batch;       /* messages of the batch that is under way; else 0 */
     uint64_t sent;      /* handed to the library, which took them */
     uint64_t settled;   /* of these: acknowledged or refused by the broker */
     uint64_t refused;   /* of these: refused by the broker */
@@ -41,6 +42,11 @@ enum publisher_result {
  * message, "line 7: "; it may be "". */
 enum publisher_result publisher_send(struct publisher *publisher,
     const void *payload, size_t payload_len, const char *where,
+    enum ctl_exit *code);
+
+/* The same for several messages that are stored together; they count as one. */
+enum publisher_result publisher_send_batch(struct publisher *publisher,
+    const struct broker_client_outgoing *messages, size_t count,
     enum ctl_exit *code);
 
 /* Is the broker silent for too long, or gone? CTL_EXIT_OK if not; else it was

@@ -12,6 +12,7 @@ HELLO, WELCOME, ERROR, PING, PONG, GOAWAY = 1, 2, 4, 5, 6, 7
 PUBLISH, PUBACK, SUBSCRIBE, SUBACK = 0x10, 0x11, 0x20, 0x21
 UNSUBSCRIBE, UNSUBACK, CONTEXT = 0x22, 0x23, 0x24
 REPLY_TO, USER, AUTH_METHOD, AUTH_DATA = 3, 8, 9, 10
+STREAMS = 1  # a feature
 
 
 def frame(kind, number, body, flags=0):
@@ -39,14 +40,17 @@ class FakeBroker:
     With a `tls` context it speaks TLS. `user` is what WELCOME says; `refuses`
     is the code that it has for every HELLO; `revokes` ends each subscription as
     soon as it is made. The fields of each HELLO, the reply topics and the
-    payloads of what is published are kept."""
+    payloads of what is published are kept. `features` are those of WELCOME.
+    """
 
-    def __init__(self, answer, tls=None, user=None, refuses=0, revokes=False):
+    def __init__(self, answer, tls=None, user=None, refuses=0, revokes=False,
+                 features=0):
         self.answer = answer
         self.tls = tls
         self.user = user
         self.refuses = refuses
         self.revokes = revokes
+        self.features = features
         self.hellos = []
         self.reply_topics = []
         self.payloads = []
@@ -96,7 +100,8 @@ class FakeBroker:
             user = b"" if self.user is None else struct.pack(
                 ">HH", USER, len(self.user)) + self.user
             return frame(WELCOME, number, struct.pack(
-                ">B3xQIIIHHI", 1, 0, 0xFFFFFF, 15000, 10000, 1024, 64, 0) +
+                ">B3xQIIIHHI", 1, self.features, 0xFFFFFF, 15000, 10000, 1024,
+                64, 0) +
                 body[24:40] + b"b" * 16 + user)
         if kind == SUBSCRIBE:
             self.subscription = number

@@ -253,7 +253,7 @@ class Usage(harness.CtlTest):
 
     def test_values(self):
         self.refused("both", "--payload", "1kB",
-                     says="such as 128, 4KiB or 1MiB")
+                     says="such as 128, 4KiB, 1MiB or 10G")
         self.refused("both", "--payload", "16MiB",
                      says="--payload can be at most 16777215")
         self.refused("both", "--rate", "0", says="the smallest number is 1")

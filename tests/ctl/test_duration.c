@@ -40,6 +40,8 @@ Test(duration, every_unit)
     expect_duration("3s", 3 * S);
     expect_duration("2m", 120 * S);
     expect_duration("8760h", 8760 * 3600 * S);
+    expect_duration("7d", 7 * 24 * 3600 * S);
+    expect_duration("36500d", UINT64_C(36500) * 24 * 3600 * S);
     expect_duration("0", 0);
     expect_duration("0s", 0);
 }
@@ -55,8 +57,9 @@ Test(duration, decimals_are_exact)
 
 Test(duration, nonsense_is_refused)
 {
-    static const char *const nonsense[] = {"", "s", "5", "-1s", "1 s", "1d",
-        "1.s", ".5s", "1.5.5s", "1e3s", "0x10s", "1S", "5ss", " 5s", "5s "};
+    static const char *const nonsense[] = {"", "s", "5", "-1s", "1 s", "1D",
+        "1w", "1.s", ".5s", "1.5.5s", "1e3s", "0x10s", "1S", "5ss", " 5s",
+        "5s "};
 
     for (size_t i = 0; i < sizeof nonsense / sizeof nonsense[0]; i++) {
         expect_no_duration(nonsense[i]);
@@ -65,7 +68,8 @@ Test(duration, nonsense_is_refused)
 
 Test(duration, too_long_is_refused)
 {
-    expect_no_duration("8761h");
+    expect_no_duration("36501d");
+    expect_no_duration("876001h");
     expect_no_duration("18446744073709551615us");
     expect_no_duration("18446744073709551616us");
     expect_no_duration("99999999999999999999999999h");
@@ -132,6 +136,14 @@ Test(size, units)
     cr_assert_eq(n, 4096);
     cr_assert(size_parse("3MiB", &n, &why));
     cr_assert_eq(n, 3145728);
+    cr_assert(size_parse("10G", &n, &why));
+    cr_assert_eq(n, UINT64_C(10) << 30);
+    cr_assert(size_parse("1TiB", &n, &why));
+    cr_assert_eq(n, UINT64_C(1) << 40);
+    cr_assert(size_parse("5K", &n, &why));
+    cr_assert_eq(n, 5120);
+    cr_assert(size_parse("2M", &n, &why));
+    cr_assert_eq(n, 2097152);
 }
 
 Test(size, nonsense_is_refused)
@@ -140,7 +152,7 @@ Test(size, nonsense_is_refused)
         "", "x", "-1", "+1", "1k", "1KB", "1 KiB", "KiB", "1.5KiB", "0x10"};
 
     for (size_t i = 0; i < sizeof nonsense / sizeof nonsense[0]; i++) {
-        expect_no_size(nonsense[i], "such as 128, 4KiB or 1MiB");
+        expect_no_size(nonsense[i], "such as 128, 4KiB, 1MiB or 10G");
     }
     expect_no_size("18446744073709551616", "too large");
     expect_no_size("18446744073709551615KiB", "too large");

@@ -271,3 +271,21 @@ Test(out, a_full_pipe_does_not_block)
     cr_assert_eq(out_pending(&out), 0);
     cr_assert_eq(memcmp(data, got, LEN), 0);
 }
+
+Test(format, what_only_messages_of_streams_have)
+{
+    struct broker_message message = {.topic = bytes("a")};
+
+    cr_assert_str_eq(formatted("[%Q %S %D]", &message), "[  ]");
+    message.sequence = 18446744073709551615u;
+    message.time_ms = 1795334400007u;
+    cr_assert_str_eq(formatted("[%Q %S %D]", &message),
+        "[18446744073709551615 2026-11-22T08:00:00.007Z ]");
+    message.sequence = 17;
+    message.deliveries = 2;
+    cr_assert_str_eq(formatted("%D", &message), "2");
+    cr_assert_str_eq(formatted("%j", &message),
+        "{\"topic\":\"a\",\"payload\":\"\",\"retained\":false,"
+        "\"headers\":[],\"sequence\":17,"
+        "\"time\":\"2026-11-22T08:00:00.007Z\",\"deliveries\":2}");
+}

@@ -42,8 +42,8 @@ class Usage(harness.CtlTest):
     def test_arguments(self):
         self.refused("pub", says="too few arguments")
         self.refused("pub", "a", "b", "c", says="too many arguments")
-        self.refused("sub", says="too few arguments: brokerctl sub [options] "
-                                 "FILTER...")
+        self.refused("sub", says="say what to print: FILTER..., --stream NAME "
+                                 "or --consumer NAME")
         self.refused("ping", "x", says="too many arguments")
         self.refused("stats", "conections",
                      says='did you mean "connections"?')
@@ -56,6 +56,75 @@ class Usage(harness.CtlTest):
                          says="more than one message")
         self.refused("pub", "t", "--lines", "--stdin",
                      says="more than one message")
+
+    def test_pub_to_streams(self):
+        self.refused("pub", "t", "m", "--batch", says="add --lines")
+        self.refused("pub", "t", "--lines", "--batch", "--retain",
+                     says="in a batch there is no --retain")
+        for more in (["--batch", "--lines"], ["m", "--deliver-at", "+1s"],
+                     ["m", "--expect-last", "0"]):
+            self.refused("pub", "t", "--no-ack", *more,
+                         says="leave out --no-ack")
+        self.refused("pub", "t", "--lines", "--expect-last", "4",
+                     says="--expect-last is for one message")
+        self.refused("pub", "t", "m", "-n", "2", "--expect-last", "4",
+                     says="--expect-last is for one message")
+        self.refused("pub", "t", "m", "--deliver-at", "tomorrow",
+                     says="write a time such as 2026-11-22T08:00")
+        self.refused("pub", "t", "m", "--deliver-at", "+1",
+                     says="number and a unit")
+        self.refused("pub", "t", "m", "--ttl", "1", says="number and a unit")
+
+    def test_reading_a_stream(self):
+        self.refused("sub", "--stream", "S", "--from", "yesterday",
+                     says="write first, last, new, seq:7")
+        self.refused("sub", "--stream", "S", "--from", "-1",
+                     says="number and a unit")
+        self.refused("sub", "--stream", "S", "a", "b",
+                     says="at most one FILTER")
+        self.refused("sub", "--from", "first", says="say what to print")
+        for more in (["a"], ["--stream", "S"], ["--from", "first"],
+                     ["--until-end"]):
+            self.refused("sub", "--consumer", "C", *more,
+                         says="with --consumer leave out")
+        for more in (["--window", "3"], ["--ack", "no"]):
+            self.refused("sub", "--stream", "S", *more,
+                         says="go with --consumer")
+        for more in (["--group", "g"], ["--no-retained"],
+                     ["--overflow", "block"]):
+            self.refused("sub", "--stream", "S", *more,
+                         says="do not go with reading a stream")
+
+    def test_streams_and_consumers(self):
+        self.refused("stream", says="too few arguments")
+        self.refused("stream", "list", says='there is no "list"')
+        self.refused("stream", "ad", "S", says='did you mean "add"?')
+        self.refused("stream", "add", says="needs a name")
+        self.refused("stream", "ls", "S", says="has too many arguments")
+        self.refused("stream", "add", "S", says="needs --topics")
+        self.refused("stream", "add", "S", "--topics", "a,,b",
+                     says="nothing between two commas")
+        self.refused("stream", "add", "S", "--topics", "a", "--max-age", "7",
+                     says="or 7d")
+        self.refused("stream", "add", "S", "--topics", "a", "--max-bytes",
+                     "10GB", says="or 10G")
+        self.refused("stream", "ls", "--max-age", "1d",
+                     says="stream ls takes no --max-age")
+        self.refused("stream", "add", "S", "--topics", "a", "--keep", "0",
+                     says="stream add takes no --keep")
+        self.refused("stream", "purge", "S", "--keep", "1", "--before", "2",
+                     says="exclude each other")
+        self.refused("stream", "purge", "S", says="add --yes")
+        self.refused("stream", "rm", "S", says="add --yes")
+        self.refused("consumer", "add", "C", says="needs --stream")
+        self.refused("consumer", "reset", "C", says="needs --from")
+        self.refused("consumer", "add", "C", "--stream", "S", "--backoff",
+                     "1s,5", says='--backoff cannot have "5"')
+        self.refused("consumer", "add", "C", "--stream", "S", "--from", "1h",
+                     says="for an hour ago, -1h")
+        self.refused("consumer", "info", "C", "--stream", "S",
+                     says="consumer info takes no --stream")
+        self.refused("explain", "a", "b", says="more than one word")
 
     def test_pub_contradictions(self):
         self.refused("pub", "t", "m", "--no-ack", "--require-subscribers",
