@@ -3,8 +3,8 @@
  * The aggregate: everything that sessions share, and time. See core.h. */
 #include "core.h"
 
+#include "home.h"
 #include "session.h"
-#include "streams.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -53,11 +53,8 @@ init_parts(struct core *core)
             return false;
         }
     }
-    if (options->store != NULL && options->worker == EXCHANGE_HOME) {
-        core->streams = streams_new(core);
-        if (core->streams == NULL) {
-            return false;
-        }
+    if (!home_init(core)) {
+        return false;
     }
     return index_init(&core->index, seed ^ 3) &&
            retained_init(&core->retained, &core->pool,
@@ -88,6 +85,7 @@ core_new(const struct core_options *options, const struct core_hooks *hooks,
     TAILQ_INIT(&core->waiting);
     TAILQ_INIT(&core->storing);
     TAILQ_INIT(&core->durables);
+    TAILQ_INIT(&core->schedulings);
     LIST_INIT(&core->readers_waiting);
     LIST_INIT(&core->readers_ending);
     uint8_t seed[sizeof core->seed];
@@ -114,7 +112,8 @@ core_free(struct core *core)
     }
     durable_drop_all(core);
     readers_drop_all(core);
-    streams_free(core->streams);
+    schedulings_drop_all(core);
+    home_fini(core);
     if (core->exchange != NULL) {
         question_drop_all(core);
     }
@@ -214,6 +213,7 @@ core_tick(struct core *core)
 {
     log_memory(core);
     hold_next_turn(core);
+    home_run(core);
     struct deadline *first;
     while ((first = deadline_first(&core->deadlines)) != NULL &&
            first->due_ms <= core_judged_ms(core)) {
@@ -234,14 +234,8 @@ core_due(const struct core *core)
                  (!TAILQ_EMPTY(&core->durables) &&
                      durable_is_stuck(TAILQ_FIRST(&core->durables)));
     uint64_t look_ms = waits ? core->now_ms + MEMORY_LOOK_MS : UINT64_MAX;
-    look_ms = look_ms < streams_due(core) ? look_ms : streams_due(core);
+    look_ms = look_ms < home_due(core) ? look_ms : home_due(core);
     return look_ms < due_ms ? look_ms : due_ms;
-}
-
-bool
-core_is_ready(const struct core *core)
-{
-    return streams_are_ready(core);
 }
 
 void

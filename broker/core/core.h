@@ -75,6 +75,7 @@ enum core_event {
     CORE_EVENT_SLOW,           /* messages begin to be dropped */
     CORE_EVENT_MEMORY,         /* memory became tight; of no one session */
     CORE_EVENT_DENIED,         /* the peer may not come in */
+    CORE_EVENT_STORE,          /* something was not stored, or not loaded */
 };
 
 /* What HELLO says of who the peer is: all of it or nothing. */

@@ -8,8 +8,8 @@
 #include "durable.h"
 
 #include "forward.h"
+#include "home.h"
 #include "session.h"
-#include "streams.h"
 #include "wire.h"
 
 #include "store.h"
@@ -250,9 +250,8 @@ durable_new(
     return durable;
 }
 
-/* Who publishes: the session id, and whose it is. */
-static size_t
-publisher_of(const struct session *session, uint8_t dst[STORE_PUBLISHER_MAX])
+size_t
+durable_publisher(const struct session *session, uint8_t *dst)
 {
     uint64_t owner = session_owner(session);
     memcpy(dst, session->remote->claim->id, BROKER_SESSION_BYTES);
@@ -281,7 +280,7 @@ append(struct session *session, const struct durable_request *request,
         .time_ms = session->core->wall_ms};
     if (request->id != 0) {
         append.publisher = publisher;
-        append.publisher_bytes = publisher_of(session, publisher);
+        append.publisher_bytes = durable_publisher(session, publisher);
         append.number =
             request->id + (request->is_batch ? 0 : slice->messages - 1);
     }
@@ -342,7 +341,7 @@ core_store_poll(struct core *core)
     if (core->options.store != NULL) {
         store_poll(core->options.store);
         finish_answered(core);
-        streams_run(core);
+        home_run(core);
     }
 }
 
@@ -358,7 +357,7 @@ core_store_tick(struct core *core)
     if (core->options.store != NULL) {
         finish_answered(core); /* that had no memory before */
         (void)readers_retry(core);
-        streams_run(core);
+        home_run(core);
         store_tick(core->options.store);
     }
 }

@@ -49,6 +49,10 @@ bool durable_is_stuck(const struct durable *durable);
 /* The core ends: nothing comes back any more. */
 void durable_drop_all(struct core *core);
 
+/* Who publishes, for the store: the session id, and whose it is. Up to
+ * STORE_PUBLISHER_MAX bytes; returns how many. */
+size_t durable_publisher(const struct session *session, uint8_t *dst);
+
 /* The code for a result of the store, and for a person who asked for it. */
 enum broker_status durable_status(int store_status);
 

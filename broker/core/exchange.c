@@ -265,6 +265,19 @@ take_credit(struct core *core, uint32_t from, uint64_t bytes)
     outbox->unprocessed -= bytes;
 }
 
+static void
+read_stream_letter(struct core *core, uint32_t from, struct letter *letter)
+{
+    if (letter->kind == LETTER_CAPTURE) {
+        captures_on_capture(core, from, letter->capture.order);
+    } else if (letter->kind == LETTER_CAPTURED) {
+        captures_on_captured(
+            core, letter->capture.order, letter->capture.failed);
+    } else {
+        schedule_on_scheduled(core, &letter->scheduled);
+    }
+}
+
 /* False: it cannot be done now for want of memory; nothing was done. */
 static bool
 read_letter(struct core *core, uint32_t from, struct letter *letter)
@@ -319,11 +332,9 @@ read_letter(struct core *core, uint32_t from, struct letter *letter)
         question_on_answer(core, letter->question);
         break;
     case LETTER_CAPTURE:
-        captures_on_capture(core, from, letter->capture.order);
-        break;
     case LETTER_CAPTURED:
-        captures_on_captured(
-            core, letter->capture.order, letter->capture.failed);
+    case LETTER_SCHEDULED:
+        read_stream_letter(core, from, letter);
         break;
     case LETTER_CREDIT:
         take_credit(core, from, letter->bytes);

@@ -6,6 +6,7 @@
  * through routing and queueing together, as one slice of the receive block.
  * PROTOCOL.md sections 4.6, 5.1 to 5.5 and 5.7. */
 #include "forward.h"
+#include "retained_store.h"
 #include "same.h"
 #include "session.h"
 #include "wire.h"
@@ -250,10 +251,15 @@ retain(struct core *core, struct broker_bytes topic,
         BROKER_HEADER_BYTES + PUBLISH_FIXED_BYTES + topic.len + fields_bytes;
     if (slice->bytes == before_payload) { /* an empty payload */
         retained_clear(&core->retained, topic);
+        retained_store_changed(core, topic);
         return BROKER_OK;
     }
-    return retained_put(&core->retained, topic,
+    enum broker_status status = retained_put(&core->retained, topic,
         (struct broker_bytes){slice->data, slice->bytes});
+    if (status == BROKER_OK) {
+        retained_store_changed(core, topic);
+    }
+    return status;
 }
 
 enum broker_status
@@ -272,6 +278,7 @@ publish_retained(struct core *core, struct broker_bytes topic, struct run *run)
     if (status != BROKER_OK && run->stored) {
         /* No value rather than an old one, section 5.13. */
         retained_clear(&core->retained, topic);
+        retained_store_changed(core, topic);
         status = BROKER_OK;
     }
     if (status == BROKER_OK) {
@@ -414,6 +421,11 @@ publish_captured(struct session *session, const struct broker_publish *publish,
         .retains = (publish->flags & BROKER_PUBLISH_RETAIN) != 0,
         .expects_last = particulars->expects_last,
         .expected_last = particulars->expected_last};
+    /* One that is late is published at once. */
+    if (particulars->deliver_at_ms > session->core->wall_ms) {
+        return schedule_publish(
+            session, publish, run, capture, particulars->deliver_at_ms);
+    }
     return durable_publish(session, &request);
 }
 

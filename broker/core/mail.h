@@ -30,6 +30,8 @@ struct making;
 struct question;
 struct wait;
 
+#define SCHEDULE_KEY_MAX 40u
+
 enum letter_kind {
     /* forward.c: messages. */
     LETTER_RUN,    /* a run of frames for the receiver's subscriptions */
@@ -57,6 +59,8 @@ enum letter_kind {
     /* captures.c: streams. The order may be read. */
     LETTER_CAPTURE,  /* from home: capture, or no more */
     LETTER_CAPTURED, /* that was done, or memory was out */
+    /* scheduling.c. */
+    LETTER_SCHEDULED, /* to home: a message for later is in the store */
     /* exchange.c. */
     LETTER_CREDIT, /* so many bytes of the receiver's runs were processed */
     LETTER_SHED,   /* memory is out: drop what is queued for the slowest */
@@ -113,6 +117,11 @@ struct letter {
             struct capture_order *order;
             bool failed;
         } capture;
+        struct letter_scheduled {
+            uint64_t time_ms;
+            uint8_t key_bytes;
+            uint8_t key[SCHEDULE_KEY_MAX];
+        } scheduled;
         struct making *making;
         struct question *question;
         uint64_t bytes;

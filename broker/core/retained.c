@@ -109,6 +109,22 @@ retained_put(struct retained *retained, struct broker_bytes topic,
     return BROKER_OK;
 }
 
+enum broker_status
+retained_restore(struct retained *retained, struct broker_bytes topic,
+    struct broker_bytes frame, uint64_t serial)
+{
+    uint64_t last = retained->serial;
+    enum broker_status status = retained_put(retained, topic, frame);
+    if (status == BROKER_OK) {
+        struct topic_node *node =
+            topic_tree_find(&retained->tree, topic.data, topic.len);
+        struct retained_value *value = topic_node_value(node);
+        value->serial = serial;
+        retained->serial = serial > last ? serial : last;
+    }
+    return status;
+}
+
 void
 retained_clear(struct retained *retained, struct broker_bytes topic)
 {

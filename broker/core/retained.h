@@ -37,6 +37,10 @@ void retained_fini(struct retained *retained);
 enum broker_status retained_put(struct retained *retained,
     struct broker_bytes topic, struct broker_bytes frame);
 
+/* The same with the place that it had among the others. */
+enum broker_status retained_restore(struct retained *retained,
+    struct broker_bytes topic, struct broker_bytes frame, uint64_t serial);
+
 /* Remove the topic's value, if it has one. */
 void retained_clear(struct retained *retained, struct broker_bytes topic);
 

@@ -28,6 +28,7 @@
 #include "retained.h"
 #include "rights.h"
 #include "route.h"
+#include "schedule.h"
 #include "wait.h"
 
 enum session_state { SESSION_HANDSHAKE, SESSION_OPEN, SESSION_CLOSING };
@@ -145,6 +146,9 @@ struct core {
     struct reader_list readers_ending;  /* for a last answer of the store */
     struct capture_list captures;       /* that this worker knows of */
     struct streams *streams;            /* home's, where there is a store */
+    struct retained_store *retained_store; /* the same */
+    struct schedule *schedule;             /* the same */
+    struct scheduling_list schedulings;    /* not durable yet */
     struct session *full; /* the current run went to it, and it is full */
     struct table sessions_by_id; /* where there are other workers */
     struct subscription **picks; /* scratch of deliver.c */

@@ -204,6 +204,10 @@ log_hook(void *arg, enum core_event event, const struct session *session,
     case CORE_EVENT_MEMORY:
         log_event(LOG_LEVEL_WARNING, "memory-tight", "reason=\"%s\"", text);
         break;
+    case CORE_EVENT_STORE:
+        log_event(LOG_LEVEL_ERROR, "store-trouble", "code=%s reason=\"%s\"",
+            broker_status_name((unsigned)code), text);
+        break;
     case CORE_EVENT_SLOW:
         log_event(LOG_LEVEL_WARNING, "slow-consumer",
             "conn=%llu peer=%s queued_bytes=%llu reason=\"%s\"", id, stats.peer,

@@ -32,6 +32,7 @@ struct fake_net {
     bool home_posted; /* in this turn of a worker */
     uint32_t workers;
     struct store *store; /* the caller's; NULL: there is none, or no more */
+    bool crashed;        /* what is under way for the store is no leak */
     struct fake_port {
         struct fake_net *net;
         uint32_t worker;

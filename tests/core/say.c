@@ -115,6 +115,11 @@ say_message(struct say *say, const struct say_message *message)
                     BROKER_TAG_CRITICAL | BROKER_TAG_REPLY_TO,
                     say_text(message->reply_to)) == BROKER_OK);
     }
+    if (message->deliver_at_ms != 0) {
+        REQUIRE(broker_tlv_put_u64(fields, sizeof fields, &field_bytes,
+                    BROKER_TAG_CRITICAL | BROKER_TAG_DELIVER_AT,
+                    message->deliver_at_ms) == BROKER_OK);
+    }
     struct broker_publish publish = {.flags = message->flags,
         .id = message->id,
         .topic = say_text(message->topic),

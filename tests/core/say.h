@@ -43,7 +43,8 @@ struct say_message {
     uint32_t id;
     uint16_t flags;
     const char *topic;
-    const char *reply_to; /* NULL: none */
+    const char *reply_to;   /* NULL: none */
+    uint64_t deliver_at_ms; /* 0: now */
     const void *payload;
     size_t payload_bytes;
 };

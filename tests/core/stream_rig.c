@@ -74,6 +74,23 @@ rig_set_manual(struct rig *rig)
     set_auto_commit(rig, false);
 }
 
+static void
+on_put(void *arg, const struct store_result *result)
+{
+    enum store_status *status = arg;
+    *status = result->status;
+}
+
+enum store_status
+rig_put(struct rig *rig, const struct store_value *value)
+{
+    enum store_status status = STORE_FAILED;
+    struct store_port *port = rig->net.ports[0].port;
+    cr_assert_eq(store_put(port, value, 1, on_put, &status), STORE_OK);
+    fake_mail_settle(&rig->net);
+    return status;
+}
+
 struct fake_peer *
 rig_open(struct fake_net *net, uint32_t worker)
 {
@@ -170,16 +187,22 @@ rig_expect_refused(struct fake_peer *peer, const char *topic,
 }
 
 void
-rig_publish(struct fake_peer *peer, const char *topic, uint32_t count)
+rig_say(struct fake_peer *peer, const struct say_message *message)
 {
     struct say say = {0};
-    struct broker_frame frame;
-    uint32_t acknowledged = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        say_publish(&say, next_number(), topic, "message");
-    }
+    struct say_message numbered = *message;
+    numbered.id = next_number();
+    (void)say_message(&say, &numbered);
     expect_fed(peer, &say);
     fake_mail_settle(peer->net);
+}
+
+uint32_t
+rig_acknowledged(struct fake_peer *peer, uint32_t *refused)
+{
+    struct broker_frame frame;
+    uint32_t acknowledged = 0;
+    *refused = 0;
     fake_take_all(peer);
     while (fake_next(peer, &frame)) {
         struct broker_puback puback;
@@ -187,6 +210,32 @@ rig_publish(struct fake_peer *peer, const char *topic, uint32_t count)
             cr_assert_eq(broker_puback_decode(&frame, &puback), BROKER_OK);
             acknowledged += puback.count;
         }
+        *refused += frame.type == BROKER_FRAME_ERROR ? 1 : 0;
     }
+    return acknowledged;
+}
+
+uint64_t
+rig_messages(struct rig *rig, const char *stream)
+{
+    struct store_stream_info info = {0};
+    const struct stream *found = streams_find(rig->net.core, say_text(stream));
+    cr_assert_not_null(found);
+    cr_assert(streams_get_info(rig->net.core, found, &info));
+    return info.records;
+}
+
+void
+rig_publish(struct fake_peer *peer, const char *topic, uint32_t count)
+{
+    struct say say = {0};
+    uint32_t refused;
+    for (uint32_t i = 0; i < count; i++) {
+        say_publish(&say, next_number(), topic, "message");
+    }
+    expect_fed(peer, &say);
+    fake_mail_settle(peer->net);
+    uint32_t acknowledged = rig_acknowledged(peer, &refused);
     cr_assert_eq(acknowledged, count, "%u acknowledged", acknowledged);
+    cr_assert_eq(refused, 0);
 }

@@ -25,6 +25,9 @@ void rig_restart(struct rig *rig, bool crash);
 /* From now on, until a restart, only store_memory_commit() commits. */
 void rig_set_manual(struct rig *rig);
 
+/* Put a value behind the broker's back. */
+enum store_status rig_put(struct rig *rig, const struct store_value *value);
+
 /* A peer that has subscribed to "inbox". */
 struct fake_peer *rig_open(struct fake_net *net, uint32_t worker);
 /* Ask, with the reply to come to "inbox". */
@@ -37,6 +40,12 @@ const char *rig_ask(
  * NULL: any. */
 void rig_expect_refused(struct fake_peer *peer, const char *topic,
     const char *payload, enum broker_status status, const char *why);
+/* One message, with whatever else is said of it; its number is set. */
+void rig_say(struct fake_peer *peer, const struct say_message *message);
+/* PUBACKs that have come for how many messages, and how many are refused. */
+uint32_t rig_acknowledged(struct fake_peer *peer, uint32_t *refused);
+/* How many messages the stream has. */
+uint64_t rig_messages(struct rig *rig, const char *stream);
 /* So many messages, all of which are acknowledged. */
 void rig_publish(struct fake_peer *peer, const char *topic, uint32_t count);
 
