@@ -12,6 +12,12 @@ Numbers in comments are sections of PROTOCOL.md.
     broker_wire.py sub     ADDRESS FILTER
     broker_wire.py request ADDRESS TOPIC MESSAGE
     broker_wire.py stats   ADDRESS
+    broker_wire.py read    ADDRESS FILTER
+
+What was stored in streams (5.13) and given by durable consumers (5.14) comes
+out of next_event() like everything else: a Message knows its sequence, time
+and number of deliveries then, and a Position with count 0 says that there is
+nothing more for now.  Streams need `features=STREAMS` when connecting.
 """
 import argparse
 import collections
@@ -26,10 +32,13 @@ from dataclasses import dataclass
 
 import wire_tls
 from wire_codec import (
-    AUTH_DATA, AUTH_METHOD, CRITICAL, DRAIN, KEY_VALUE, LEAVING, MAX_BODY,
-    NAME, NO_RETAINED, REPLY_TO, RETAIN, RETAINED, USER, Context, Error,
-    Goaway, Hello, Ping, Pong, ProtocolError, Puback, Publish, Suback,
-    Subscribe, Unsuback, Unsubscribe, Welcome, decode, need)
+    AGAIN, AUTH_DATA, AUTH_METHOD, BURY, CRITICAL, DELAY_DEFAULT, DELIVER_AT,
+    DRAIN, END, EXPECTED_LAST_SEQUENCE, KEY_VALUE, LEAVING, MAX_BODY, NAME,
+    NO_RETAINED, REPLY_TO, RETAIN, RETAINED, RETRY, START_FIRST, STREAMS,
+    SYNCED, THESE, TTL_MS, UP_TO, USER, Ack, Consume, ConsumeReply, Context,
+    Error, Gap, Goaway, Hello, Nack, Ping, Pong, Position, ProtocolError,
+    Puback, Publish, PublishBatch, Suback, Subscribe, Touch, Unsuback,
+    Unsubscribe, Welcome, decode, need)
 
 DEFAULT_PORT = 4655
 DEFAULT_TLS_PORT = 4656
@@ -55,10 +64,14 @@ class Closed(Exception):
 
 @dataclass
 class Message:
-    """A delivered PUBLISH with the CONTEXT that it came under."""
+    """A delivered PUBLISH with the CONTEXT that it came under, and its
+    place in the stream that it was read from, if it was."""
     frame: Publish
     subscriptions: tuple
     retained: bool
+    sequence: int = 0
+    time_ms: int = 0
+    deliveries: int = 0
     topic = property(lambda self: self.frame.topic.decode())
     payload = property(lambda self: self.frame.payload)
     headers = property(lambda self: self.frame.headers)
@@ -67,6 +80,23 @@ class Message:
 
 def to_bytes(text):
     return text.encode() if isinstance(text, str) else bytes(text)
+
+
+def publish_frame(topic, payload=b"", flags=0, reply_to=None, headers=(),
+                  ttl_ms=None, deliver_at=None, expected_last=None):
+    """A PUBLISH without a number (4.6)."""
+    fields = []
+    if reply_to is not None:
+        fields.append((REPLY_TO | CRITICAL, to_bytes(reply_to)))
+    for key, value in headers:
+        key, value = to_bytes(key), to_bytes(value)
+        fields.append((KEY_VALUE, struct.pack(">H", len(key)) + key + value))
+    for tag, value in ((TTL_MS, ttl_ms), (DELIVER_AT, deliver_at),
+                       (EXPECTED_LAST_SEQUENCE, expected_last)):
+        if value is not None:
+            fields.append((tag | CRITICAL, struct.pack(">Q", value)))
+    return Publish(topic=to_bytes(topic), payload=to_bytes(payload),
+                   flags=flags, fields=fields)
 
 
 def credential_fields(credentials):
@@ -134,7 +164,7 @@ class Connection:
         self.limit = MAX_BODY
         self.ended = False  # the peer has shut down its side
         self.goaway = None
-        self.context = None
+        self.context = self.position = None
         self.inbox = collections.deque()
         self.waiting, self.answers = set(), {}
         self.last_number = self.last_subscription = self.last_ping = 0
@@ -228,15 +258,14 @@ class Connection:
             self._answer((Ping.TYPE, frame.id), frame)
         elif isinstance(frame, Ping):
             self.send(Pong(id=frame.id, data=frame.data))
-        elif isinstance(frame, Context):
-            self.context = frame
-        elif isinstance(frame, Publish):
-            need(self.context is not None, "PUBLISH without CONTEXT")
-            self.inbox.append(Message(frame, self.context.subscriptions,
-                                      bool(self.context.flags & RETAINED)))
+        elif isinstance(frame, (Context, Publish, Gap, Position)):
+            self._take_flow(frame)
+        elif isinstance(frame, ConsumeReply):
+            self._answer((Consume.TYPE, frame.id), frame)
         elif isinstance(frame, Puback):
             keys = [(kind, number) for kind, number in self.waiting
-                    if kind == Publish.TYPE and frame.covers(number)]
+                    if kind in (Publish.TYPE, PublishBatch.TYPE)
+                    and frame.covers(number)]
             self.answers.update((key, frame) for key in keys)
             if len(keys) < frame.count:
                 self.inbox.append(frame)
@@ -253,6 +282,37 @@ class Connection:
             if isinstance(frame, Goaway):
                 self.goaway = frame
             self.inbox.append(frame)
+
+    def _take_flow(self, frame):
+        """What messages and gaps consist of: these frames keep their order,
+        and what a POSITION announces follows it directly (4.18)."""
+        if isinstance(frame, Publish):
+            need(self.context is not None, "PUBLISH without CONTEXT")
+            message = Message(frame, self.context.subscriptions,
+                              bool(self.context.flags & RETAINED))
+            if self.position:
+                self._place(message)
+            self.inbox.append(message)
+            return
+        need(self.position is None, frame.NAME + " among those of a POSITION")
+        if isinstance(frame, Context):
+            self.context = frame
+        elif isinstance(frame, Position) and frame.count:
+            self.position = frame
+        else:
+            self.inbox.append(frame)
+
+    def _place(self, message):
+        """Gives a message its place in the stream, by the POSITION."""
+        at = self.position
+        need(message.subscriptions == (at.id,) and not message.retained,
+             "POSITION and CONTEXT differ")
+        message.sequence, message.time_ms = at.sequence, at.time_ms
+        message.deliveries = at.deliveries
+        at.sequence += 1
+        at.count -= 1
+        if at.count == 0:
+            self.position = None
 
     def _answer(self, key, frame):
         if key in self.waiting:
@@ -296,21 +356,30 @@ class Connection:
         self.last_number = self.last_number % 0xFFFFFFFF + 1
         return self.last_number
 
-    def publish(self, topic, payload=b"", ack=True, retain=False,
-                reply_to=None, headers=(), flags=0):
-        """Publishes; with `ack` waits for the PUBACK and returns it."""
-        frame = Publish(topic=to_bytes(topic), payload=to_bytes(payload),
-                        flags=flags | (RETAIN if retain else 0))
-        if reply_to is not None:
-            frame.fields.append((REPLY_TO | CRITICAL, to_bytes(reply_to)))
-        for key, value in headers:
-            key, value = to_bytes(key), to_bytes(value)
-            frame.fields.append(
-                (KEY_VALUE, struct.pack(">H", len(key)) + key + value))
-        if ack or reply_to is not None:
-            frame.id = self.next_number()
+    def publish(self, topic, payload=b"", ack=True, retain=False, number=None,
+                flags=0, **options):
+        """Publishes; with `ack` waits for the PUBACK and returns it.
+
+        `number` sends a publish of an earlier connection again (5.3); the
+        options are those of publish_frame()."""
+        if number is not None:
+            flags |= RETRY
+        frame = publish_frame(topic, payload,
+                              flags | (RETAIN if retain else 0), **options)
+        if ack or frame.reply_to is not None:
+            frame.id = number or self.next_number()
             return self._call(frame)
         return self.send(frame)
+
+    def publish_batch(self, messages, number=None, ack=True):
+        """Stores all of them or none (4.15): frames, or (topic, payload)."""
+        batch = PublishBatch(flags=0 if number is None else RETRY)
+        batch.messages = [each if isinstance(each, Publish)
+                          else publish_frame(*each) for each in messages]
+        if not ack:
+            return self.send(batch)
+        batch.id = number or self.next_number()
+        return self._call(batch)
 
     def subscribe(self, filter_text, group="", policy=0, no_retained=False):
         """Subscribes and waits for SUBACK, which it returns: .id is ours."""
@@ -319,6 +388,41 @@ class Connection:
             id=self.last_subscription, filter=to_bytes(filter_text),
             group=to_bytes(group), policy=policy,
             options=NO_RETAINED if no_retained else 0))
+
+    def consume(self, stream="", filter_text="", start=START_FIRST, value=0,
+                end=False):
+        """Reads a stream (5.13); returns CONSUME_REPLY: .id is ours."""
+        self.last_subscription += 1
+        return self._call(Consume(
+            id=self.last_subscription, stream=to_bytes(stream),
+            filter=to_bytes(filter_text), start=start, start_value=value,
+            options=END if end else 0))
+
+    def join(self, consumer, window=0):
+        """Takes messages of a durable consumer (5.14); as consume()."""
+        self.last_subscription += 1
+        return self._call(Consume(id=self.last_subscription, window=window,
+                                  consumer=to_bytes(consumer)))
+
+    def acknowledge(self, subscription, first, last=None):
+        """These of a durable consumer's messages are done (4.19)."""
+        self.send(Ack(id=subscription, kind=THESE,
+                      ranges=((first, last or first),)))
+
+    def acknowledge_up_to(self, subscription, sequence):
+        self.send(Ack(id=subscription, kind=UP_TO,
+                      ranges=((sequence, sequence),)))
+
+    def give_back(self, subscription, sequence, delay_ms=DELAY_DEFAULT):
+        self.send(Nack(id=subscription, kind=AGAIN, delay_ms=delay_ms,
+                       ranges=((sequence, sequence),)))
+
+    def bury(self, subscription, sequence):
+        self.send(Nack(id=subscription, kind=BURY,
+                       ranges=((sequence, sequence),)))
+
+    def touch(self, subscription, sequence):
+        self.send(Touch(id=subscription, ranges=((sequence, sequence),)))
 
     def unsubscribe(self, subscription, drain=False):
         """Ends a subscription; returns UNSUBACK with its books."""
@@ -400,17 +504,19 @@ class Connection:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("verb", choices=["pub", "sub", "request", "stats"])
+    parser.add_argument("verb", choices=["pub", "sub", "request", "stats",
+                                         "read"])
     parser.add_argument("address", help="tcp://host:port, tls://host:port or "
                         "unix:///path")
-    parser.add_argument("topic", nargs="?", help="topic, or filter for sub")
+    parser.add_argument("topic", nargs="?", help="topic, or filter for sub and "
+                        "read")
     parser.add_argument("message", nargs="?", default="")
     parser.add_argument("--retain", action="store_true")
     parser.add_argument("--group", default="", help="queue group, for sub")
     arguments = parser.parse_args()
     if arguments.verb != "stats" and not arguments.topic:
         parser.error("a topic is missing")
-    with Connection(arguments.address) as connection:
+    with Connection(arguments.address, features=STREAMS) as connection:
         if arguments.verb == "stats":
             print(json.dumps(connection.stats(), indent=2))
         elif arguments.verb == "request":
@@ -419,9 +525,15 @@ def main():
         elif arguments.verb == "pub":
             answer = connection.publish(arguments.topic, arguments.message,
                                         retain=arguments.retain)
-            print("matched", answer.matched, "refused", answer.refused)
+            if answer.level == SYNCED:
+                print("stored in", answer.stream, "as", answer.sequence)
+            else:
+                print("matched", answer.matched, "refused", answer.refused)
         else:
-            connection.subscribe(arguments.topic, arguments.group)
+            if arguments.verb == "read":
+                connection.consume(filter_text=arguments.topic)
+            else:
+                connection.subscribe(arguments.topic, arguments.group)
             while True:
                 try:
                     event = connection.next_event(3600)

@@ -140,6 +140,12 @@ class Error(Frame):
     def name(self):
         return CODES.get(self.code, str(self.code))
 
+    @property
+    def sequence(self):
+        """The stream's last one, with WRONG_LAST_SEQUENCE (5.13)."""
+        value = self.value(SEQUENCE)
+        return None if value is None else struct.unpack(">Q", value)[0]
+
     def body(self):
         return struct.pack(">HHBBH", self.code, self.refused_type,
                            self.error_class, self.retry,
@@ -256,6 +262,25 @@ class Puback(Frame):
     def covers(self, number):
         """Whether it settles this publish number (1 follows 0xFFFFFFFF)."""
         return (self.id - number) % 0xFFFFFFFF < self.count
+
+    @property
+    def stream(self):
+        """The stream's name; None where the answer names none."""
+        value = self.value(STREAM)
+        return None if value is None else value.decode()
+
+    @property
+    def sequence(self):
+        """The sequence of publish `id`; None where there is none."""
+        value = self.value(SEQUENCE)
+        return None if value is None else struct.unpack(">Q", value)[0]
+
+    def sequence_of(self, number):
+        """The sequence of one of the numbers that it covers (4.7)."""
+        need(self.covers(number), "not of this PUBACK")
+        last = self.sequence
+        return None if last is None else last - (
+            self.id - number) % 0xFFFFFFFF
 
 
 def decode_batch(data):
@@ -468,6 +493,10 @@ class ConsumeReply(Frame):
         need(zero == bytes(3), "zero field")
         need(self.ack != READER or self.window == 0, "a reader's window")
         self.fields = decode_fields(body[32:], self.KNOWN)
+
+    @property
+    def stream(self):
+        return (self.value(STREAM) or b"").decode()
 
 
 @frame_type(0x0034, "POSITION", least=24, most=24, sender="S")
