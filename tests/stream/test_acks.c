@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Who may acknowledge, give back, touch and bury what. */
+#include "consumer_rig.h"
+
+Test(consumer_acks, each_ends_and_the_floor_rises)
+{
+    struct rig rig;
+    rig_init(&rig, NULL);
+    struct consumer_attachment *a = rig_attach(&rig, 50);
+    rig_offer(&rig, 5, a);
+    cr_assert_eq(consumer_ack(rig.consumer, a, 3, 3), 1);
+    cr_assert_eq(rig_info(&rig).floor, 1);
+    cr_assert_eq(consumer_ack(rig.consumer, a, 1, 2), 2);
+    cr_assert_eq(rig_info(&rig).floor, 4);
+    cr_assert_eq(consumer_ack(rig.consumer, a, 0, UINT64_MAX), 2);
+    cr_assert_eq(rig_info(&rig).floor, 6);
+    cr_assert_eq(rig_count(&rig, CONSUMER_ACKNOWLEDGED), 5);
+    cr_assert_eq(consumer_outstanding(a), 0);
+    rig_fini(&rig);
+}
+
+Test(consumer_acks, what_is_not_there_is_counted_and_changes_nothing)
+{
+    struct rig rig;
+    rig_init(&rig, NULL);
+    struct consumer_attachment *a = rig_attach(&rig, 50);
+    cr_assert_eq(consumer_ack(rig.consumer, a, 1, 1), 0);
+    rig_offer(&rig, 2, a);
+    cr_assert_eq(consumer_ack(rig.consumer, a, 3, 9), 0);
+    cr_assert_eq(consumer_ack(rig.consumer, a, 2, 1), 0);
+    cr_assert_eq(consumer_ack(rig.consumer, a, 1, 1), 1);
+    cr_assert_eq(consumer_ack(rig.consumer, a, 1, 1), 0);
+    cr_assert_eq(consumer_nack(rig.consumer, a, 1, 1, 0, rig.now_ms), 0);
+    cr_assert_eq(consumer_touch(rig.consumer, a, 1, 1, rig.now_ms), 0);
+    cr_assert_eq(consumer_bury(rig.consumer, a, 1, 1), 0);
+    cr_assert_eq(consumer_ack_up_to(rig.consumer, a, 1), 0);
+    cr_assert_eq(rig_count(&rig, CONSUMER_LATE), 8);
+    cr_assert_eq(rig_info(&rig).outstanding, 1);
+    rig_fini(&rig);
+}
+
+Test(consumer_acks, nobody_acknowledges_for_somebody_else)
+{
+    struct rig rig;
+    rig_init(&rig, NULL);
+    struct consumer_attachment *a = rig_attach(&rig, 50);
+    rig_offer(&rig, 3, a);
+    struct consumer_attachment *b = rig_attach(&rig, 50);
+    rig_offer(&rig, 2, b);
+    cr_assert_eq(consumer_ack(rig.consumer, b, 1, 5), 2);
+    cr_assert_eq(consumer_ack_up_to(rig.consumer, b, 5), 0);
+    cr_assert_eq(consumer_outstanding(a), 3);
+    rig_fini(&rig);
+}
+
+/* The decision about late acks: until somebody else has it. */
+Test(consumer_acks, an_ack_after_the_deadline_spares_a_redelivery)
+{
+    struct rig rig;
+    rig_init(&rig, NULL);
+    struct consumer_attachment *a = rig_attach(&rig, 50);
+    rig_offer(&rig, 3, a);
+    rig_pass(&rig, 1000, 3);
+    cr_assert_eq(consumer_ack(rig.consumer, a, 1, 1), 1);
+    uint64_t due;
+    uint32_t deliveries;
+    /* Even while the record is being fetched. */
+    cr_assert(consumer_next_redelivery(rig.consumer, rig.now_ms, &due));
+    cr_assert_eq(due, 2);
+    cr_assert_eq(consumer_ack(rig.consumer, a, 2, 2), 1);
+    cr_assert_null(
+        consumer_redeliver(rig.consumer, due, rig.now_ms, &deliveries));
+    cr_assert_eq(rig_count(&rig, CONSUMER_LOST_RACE), 1);
+    /* But not once another one has it. */
+    consumer_set_window(rig.consumer, a, 0);
+    struct consumer_attachment *b = rig_attach(&rig, 50);
+    rig_redeliver(&rig, 3, b, 2);
+    cr_assert_eq(consumer_ack(rig.consumer, a, 3, 3), 0);
+    cr_assert_eq(rig_count(&rig, CONSUMER_LATE), 1);
+    cr_assert_eq(consumer_ack(rig.consumer, b, 3, 3), 1);
+    rig_fini(&rig);
+}
+
+Test(consumer_acks, what_was_given_back_is_not_acknowledged_by_accident)
+{
+    struct rig rig;
+    struct consumer_settings settings = rig_settings();
+    settings.mode = CONSUMER_ACK_CUMULATIVE;
+    rig_init(&rig, &settings);
+    struct consumer_attachment *a = rig_attach(&rig, 50);
+    rig_offer(&rig, 5, a);
+    cr_assert_eq(consumer_nack(rig.consumer, a, 2, 2, 100, rig.now_ms), 1);
+    cr_assert_eq(consumer_ack(rig.consumer, a, 4, 4), 3);
+    cr_assert_eq(rig_info(&rig).floor, 2);
+    rig_pass(&rig, 100, 0);
+    rig_redeliver(&rig, 2, a, 2);
+    /* Below what was acknowledged before, and yet there. */
+    cr_assert_eq(consumer_ack(rig.consumer, a, 3, 3), 1);
+    cr_assert_eq(rig_info(&rig).floor, 5);
+    rig_fini(&rig);
+}
+
+Test(consumer_acks, nothing_is_kept_without_acknowledgements)
+{
+    struct rig rig;
+    struct consumer_settings settings = {
+        .start = 1, .mode = CONSUMER_ACK_NONE, .window = 1};
+    rig_init(&rig, &settings);
+    cr_assert_eq(consumer_room(rig.consumer), 0);
+    rig_offer_none(&rig);
+    struct consumer_attachment *a = rig_attach(&rig, 1);
+    cr_assert_eq(consumer_room(rig.consumer), UINT32_MAX);
+    rig_offer(&rig, 1000000, a);
+    cr_assert_eq(consumer_ack(rig.consumer, a, 1, 1), 0);
+    consumer_set_window(rig.consumer, a, 0);
+    rig_offer_none(&rig);
+    rig_detach(&rig, a);
+    rig_redeliver_none(&rig);
+    cr_assert_eq(rig_info(&rig).floor, 1000001);
+    cr_assert_eq(rig_count(&rig, CONSUMER_UNACKNOWLEDGED), 1000000);
+    rig_restart(&rig);
+    cr_assert_eq(rig_info(&rig).next, 1000001);
+    rig_fini(&rig);
+}
+
+Test(consumer_acks, delays_have_a_limit)
+{
+    struct rig rig;
+    rig_init(&rig, NULL);
+    struct consumer_attachment *a = rig_attach(&rig, 50);
+    rig_offer(&rig, 1, a);
+    cr_assert_eq(consumer_nack(rig.consumer, a, 1, 1,
+                     CONSUMER_DELAY_DEFAULT - 1, rig.now_ms),
+        1);
+    cr_assert_eq(consumer_due(rig.consumer), rig.now_ms + CONSUMER_TIME_MAX_MS);
+    rig_fini(&rig);
+}
