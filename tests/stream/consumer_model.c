@@ -207,7 +207,8 @@ world_peer_of(struct world *world, const struct consumer_attachment *attachment)
             return &world->peers[i];
         }
     }
-    EXPECT(world, !"an attachment that is not there");
+    world_expect(
+        world, false, __FILE__, __LINE__, "an attachment that is not there");
     return NULL;
 }
 
