@@ -66,12 +66,13 @@ Test(consumer_no_memory, an_offer_takes_what_it_can)
         rig_init(&rig, &settings);
         struct consumer_attachment *a = rig_attach(&rig, 5000), *who;
         uint32_t offered = 0;
+        uint64_t rig_failures = 0;
         while (offered < 5000) {
             fail_at(which);
             uint32_t taken =
                 consumer_offer(rig.consumer, offered + 1, 7, rig.now_ms, &who);
             bool did = failed();
-            failures += did;
+            rig_failures += did;
             cr_assert(did || taken == (offered + 7 <= 5000 ? 7 : 5000 % 7));
             rig_check(&rig);
             struct consumer_reason reason;
@@ -87,10 +88,27 @@ Test(consumer_no_memory, an_offer_takes_what_it_can)
             }
         }
         cr_assert_eq(rig_count(&rig, CONSUMER_OFFERED), 5000);
+        cr_assert_eq(rig_count(&rig, CONSUMER_NO_MEMORY), rig_failures);
         cr_assert_eq(consumer_ack(rig.consumer, a, 1, 5000), 5000);
+        failures += rig_failures;
         rig_fini(&rig);
     }
     cr_assert(failures > 10);
+}
+
+Test(consumer_no_memory, nothing_is_left_behind)
+{
+    struct rig rig;
+    int64_t live = allocator.live;
+    rig_init(&rig, NULL);
+    struct consumer_attachment *a = rig_attach(&rig, 50);
+    rig_offer(&rig, 40, a);
+    rig_detach(&rig, a);
+    for (int i = 0; i < 9; i++) {
+        (void)rig_attach(&rig, 1);
+    }
+    rig_fini(&rig);
+    cr_assert_eq(allocator.live, live);
 }
 
 /* Nothing but offering and attaching allocates. */

@@ -86,31 +86,50 @@ Test(consumer_save, these_bytes_are_in_files)
     rig_fini(&rig);
 }
 
+static void
+expect_dirty(struct rig *rig, bool dirty)
+{
+    uint8_t bytes[1024];
+    cr_assert_eq(consumer_is_dirty(rig->consumer), dirty);
+    (void)consumer_save(rig->consumer, NULL, 0, bytes, sizeof bytes);
+    cr_assert_not(consumer_is_dirty(rig->consumer));
+}
+
 Test(consumer_save, dirty_is_what_a_save_would_keep)
 {
     struct rig rig;
-    uint8_t bytes[1024];
     rig_init(&rig, NULL);
-    cr_assert(consumer_is_dirty(rig.consumer));
-    (void)consumer_save(rig.consumer, NULL, 0, bytes, sizeof bytes);
-    cr_assert_not(consumer_is_dirty(rig.consumer));
+    expect_dirty(&rig, true);
     struct consumer_attachment *a = rig_attach(&rig, 50);
     rig_pass(&rig, 10, 0);
     cr_assert_eq(consumer_ack(rig.consumer, a, 1, 1), 0);
-    cr_assert_not(consumer_is_dirty(rig.consumer));
-    rig_offer(&rig, 2, a);
-    cr_assert(consumer_is_dirty(rig.consumer));
-    (void)consumer_save(rig.consumer, NULL, 0, bytes, sizeof bytes);
+    expect_dirty(&rig, false);
+    rig_offer(&rig, 5, a);
+    expect_dirty(&rig, true);
     cr_assert_eq(consumer_touch(rig.consumer, a, 1, 1, rig.now_ms), 1);
-    cr_assert_not(consumer_is_dirty(rig.consumer));
+    expect_dirty(&rig, false);
     cr_assert_eq(consumer_ack(rig.consumer, a, 1, 1), 1);
-    cr_assert(consumer_is_dirty(rig.consumer));
-    (void)consumer_save(rig.consumer, NULL, 0, bytes, sizeof bytes);
-    cr_assert(consumer_skip(rig.consumer, 3, 1, CONSUMER_SKIP_GONE));
-    cr_assert(consumer_is_dirty(rig.consumer));
-    (void)consumer_save(rig.consumer, NULL, 0, bytes, sizeof bytes);
+    expect_dirty(&rig, true);
+    cr_assert_eq(consumer_nack(rig.consumer, a, 2, 2, 0, rig.now_ms), 1);
+    expect_dirty(&rig, true);
+    rig_redeliver(&rig, 2, a, 2);
+    expect_dirty(&rig, true);
+    cr_assert_eq(consumer_bury(rig.consumer, a, 3, 3), 1);
+    expect_dirty(&rig, true);
+    rig_dead(&rig, 3, 1);
+    expect_dirty(&rig, false);
+    consumer_dead_done(rig.consumer, 3);
+    expect_dirty(&rig, true);
+    cr_assert(consumer_skip(rig.consumer, 6, 1, CONSUMER_SKIP_GONE));
+    expect_dirty(&rig, true);
+    cr_assert(consumer_skip(rig.consumer, 7, 0, CONSUMER_SKIP_GONE));
+    expect_dirty(&rig, false);
+    rig_pass(&rig, 1000, 3);
+    expect_dirty(&rig, true);
     consumer_set_dirty(rig.consumer);
-    cr_assert(consumer_is_dirty(rig.consumer));
+    expect_dirty(&rig, true);
+    consumer_reset(rig.consumer, 1);
+    expect_dirty(&rig, true);
     rig_fini(&rig);
 }
 
@@ -187,4 +206,18 @@ Test(consumer_save, nothing_random_breaks_it)
     }
     /* Counters that are in no book, delivery counts. */
     cr_assert(loaded > 0 && loaded < 20000);
+}
+
+Test(consumer_save, a_delivery_count_does_not_begin_anew)
+{
+    struct rig rig;
+    make_cursor(&rig);
+    uint8_t bytes[1024];
+    size_t len = consumer_save(rig.consumer, NULL, 0, bytes, sizeof bytes);
+    rig_fini(&rig);
+    memset(bytes + HEAD + 12, 255, 4);
+    rig_init(&rig, NULL);
+    cr_assert_eq(consumer_load(rig.consumer, bytes, len), CONSUMER_LOADED);
+    rig_redeliver(&rig, 1, rig_attach(&rig, 50), UINT32_MAX);
+    rig_fini(&rig);
 }
