@@ -174,7 +174,10 @@ uint32_t consumer_outstanding(const struct consumer_attachment *attachment);
 /* ---- delivering ---------------------------------------------------------- */
 
 /* The sequence that is to be offered or skipped next. It never falls but by
- * consumer_reset(). */
+ * consumer_reset(). If the stream begins above it, the caller skips what is
+ * gone; if it is more than one above the stream's last sequence (the stream is
+ * an older copy), the caller resets to the one after the last, or new messages
+ * with lower sequences would never be read. */
 uint64_t consumer_next_sequence(const struct consumer *consumer);
 /* How many messages could be offered now: read no further ahead. In mode none
  * UINT32_MAX, or 0 if nobody takes any. */

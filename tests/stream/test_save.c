@@ -182,6 +182,12 @@ Test(consumer_save, garbage_is_refused)
         bad[wrong[i].at] = wrong[i].value;
         cr_assert_not(loads(NULL, bad, len), "%zu", i);
     }
+    /* Without runs as well, there is no sequence 0. */
+    memset(bad, 0, HEAD);
+    bad[1] = 1;
+    cr_assert_not(loads(NULL, bad, HEAD));
+    bad[15] = 1;
+    cr_assert(loads(NULL, bad, HEAD));
     struct consumer_settings none = {
         .start = 1, .mode = CONSUMER_ACK_NONE, .window = 1};
     cr_assert_not(loads(&none, good, len));
