@@ -69,6 +69,22 @@ Test(consumer_dead, what_could_not_be_stored_is_tried_again)
     rig_fini(&rig);
 }
 
+Test(consumer_dead, a_reset_forgets_that_it_failed)
+{
+    struct rig rig;
+    rig_init(&rig, NULL);
+    struct consumer_attachment *a = rig_attach(&rig, 50);
+    rig_offer(&rig, 1, a);
+    cr_assert_eq(consumer_bury(rig.consumer, a, 1, 1), 1);
+    rig_dead(&rig, 1, 1);
+    consumer_dead_failed(rig.consumer, 1, rig.now_ms);
+    consumer_reset(rig.consumer, 1);
+    rig_offer(&rig, 1, a);
+    cr_assert_eq(consumer_bury(rig.consumer, a, 1, 1), 1);
+    rig_dead(&rig, 1, 1);
+    rig_fini(&rig);
+}
+
 Test(consumer_dead, without_a_topic_it_is_discarded_and_counted)
 {
     struct rig rig;

@@ -97,6 +97,8 @@ Test(consumer_explain, dead_letters_that_cannot_be_stored)
     struct consumer_attachment *a = rig_attach(&rig, 50);
     rig_offer(&rig, 2, a);
     cr_assert_eq(consumer_bury(rig.consumer, a, 1, 2), 2);
+    EXPECT_REASONS(&rig, 9, CONSUMER_WHY_WINDOW, CONSUMER_WHY_STORING);
+    cr_assert_eq(reasons[1].messages, 2);
     rig_dead(&rig, 1, 1);
     EXPECT_REASONS(&rig, 9, CONSUMER_WHY_WINDOW, CONSUMER_WHY_STORING);
     cr_assert_eq(reasons[1].messages, 2);

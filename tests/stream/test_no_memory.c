@@ -96,6 +96,22 @@ Test(consumer_no_memory, an_offer_takes_what_it_can)
     cr_assert(failures > 10);
 }
 
+Test(consumer_no_memory, holes_are_room_when_there_is_no_other)
+{
+    struct rig rig;
+    rig_init(&rig, NULL);
+    struct consumer_attachment *a = rig_attach(&rig, 50), *who;
+    rig_offer(&rig, 16, a);
+    cr_assert_eq(consumer_ack(rig.consumer, a, 4, 8), 5);
+    fail_at(1);
+    cr_assert_eq(consumer_offer(rig.consumer, 17, 7, rig.now_ms, &who), 5);
+    cr_assert(failed());
+    rig_check(&rig);
+    rig_offer(&rig, 2, a);
+    cr_assert_eq(consumer_ack(rig.consumer, a, 1, 23), 18);
+    rig_fini(&rig);
+}
+
 Test(consumer_no_memory, nothing_is_left_behind)
 {
     struct rig rig;

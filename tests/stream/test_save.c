@@ -29,6 +29,7 @@ Test(consumer_save, what_was_out_is_delivered_again_and_nothing_else)
     struct rig rig;
     make_cursor(&rig);
     rig_restart(&rig);
+    cr_assert_not(consumer_is_dirty(rig.consumer));
     struct consumer_attachment *a = rig_attach(&rig, 50);
     static const uint64_t again[] = {1, 5, 8, 9};
     for (int i = 0; i < 4; i++) {

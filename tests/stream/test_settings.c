@@ -48,6 +48,24 @@ Test(consumer_settings, what_is_out_of_bounds_is_named)
     expect_wrong(&bad, "without acknowledgements");
 }
 
+Test(consumer_settings, all_bounds_are_allowed_themselves)
+{
+    struct consumer_settings settings = rig_settings();
+    settings.start = UINT64_MAX;
+    settings.window = CONSUMER_WINDOW_MAX;
+    settings.ack_deadline_ms = CONSUMER_TIME_MAX_MS;
+    settings.backoff_count = CONSUMER_BACKOFF_MAX;
+    settings.backoff_ms[15] = CONSUMER_TIME_MAX_MS;
+    settings.max_deliveries = CONSUMER_DELIVERIES_MAX;
+    cr_assert_null(consumer_settings_check(&settings));
+    uint8_t bytes[256];
+    struct consumer_settings loaded;
+    consumer_settings_save(&settings, bytes);
+    cr_assert(consumer_settings_load(
+        &loaded, bytes, consumer_settings_size(&settings)));
+    cr_assert_eq(loaded.backoff_ms[15], CONSUMER_TIME_MAX_MS);
+}
+
 static struct consumer_settings
 many_settings(void)
 {
