@@ -189,22 +189,26 @@ read_cursor(const struct consumer *consumer, const uint8_t *src, size_t len,
     return consumer_info_balances(&info);
 }
 
-static void
+/* True if something has become of it that is not in the cursor. */
+static bool
 load_run(struct consumer *consumer, const struct run *run)
 {
     struct pending *pending = &consumer->pending;
     uint32_t at = pending->count;
+    bool dead = run->kind == KIND_DEAD, changed = false;
     pending_append(pending, run->first, run->messages, PENDING_NO_HOLDER,
         consumer->clock_ms);
     for (uint32_t i = 0; i < run->messages; i++) {
         struct pending_entry *entry = pending_at(pending, at + i);
         entry->deliveries = run->deliveries;
-        if (run->kind == KIND_DEAD) {
+        if (dead) {
             consumer_die(consumer, entry);
         } else {
             consumer_come_back(consumer, entry, 0);
         }
+        changed |= entry->state != (dead ? PENDING_DEAD : PENDING_WAITING);
     }
+    return changed;
 }
 
 enum consumer_load
@@ -225,11 +229,12 @@ consumer_load(struct consumer *consumer, const uint8_t *src, size_t len)
     for (uint32_t i = 0; i < CONSUMER_COUNTERS; i++) {
         consumer->count[i] = cursor.count[i];
     }
-    consumer->dirty = false;
+    bool changed = false;
     for (uint32_t i = 0; i < cursor.runs; i++) {
         struct run run = get_run(&runs);
-        load_run(consumer, &run);
+        changed |= load_run(consumer, &run);
     }
+    consumer->dirty = changed;
     pending_trim(pending);
     return CONSUMER_LOADED;
 }

@@ -54,6 +54,7 @@ Test(consumer_save, the_last_delivery_is_over_when_the_broker_ends)
     rig_init(&rig, &settings);
     rig_offer(&rig, 2, rig_attach(&rig, 50));
     rig_restart(&rig);
+    cr_assert(consumer_is_dirty(rig.consumer));
     (void)rig_attach(&rig, 50);
     rig_redeliver_none(&rig);
     rig_dead(&rig, 1, 1);
