@@ -112,14 +112,19 @@ consumer_attach(struct consumer *consumer, void *owner, uint32_t window)
     if (attachment == NULL) {
         return NULL;
     }
+    bool stands_by = consumer->settings.mode == CONSUMER_ACK_CUMULATIVE &&
+                     consumer->attachment_count > 0;
     *attachment = (struct consumer_attachment){
         .owner = owner,
-        .window = window,
+        .wanted = window,
+        .window = stands_by ? 0 : window,
+        .number = consumer->attached++,
+        .stands_by = stands_by,
         .index = (uint16_t)consumer->attachment_count,
         .low = consumer->next,
     };
     consumer->attachments[consumer->attachment_count++] = attachment;
-    consumer->room += window;
+    consumer->room += attachment->window;
     return attachment;
 }
 
@@ -171,6 +176,24 @@ give_back(struct consumer *consumer, uint16_t gone, uint16_t last)
     pending_trim(pending);
 }
 
+/* The one that has stood by for longest, if any does, takes over. */
+static void
+relieve(struct consumer *consumer)
+{
+    struct consumer_attachment *first = NULL;
+    for (uint32_t i = 0; i < consumer->attachment_count; i++) {
+        struct consumer_attachment *attachment = consumer->attachments[i];
+        if (attachment->stands_by &&
+            (first == NULL || attachment->number < first->number)) {
+            first = attachment;
+        }
+    }
+    if (first != NULL) {
+        first->stands_by = false;
+        consumer_set_window(consumer, first, first->wanted);
+    }
+}
+
 void
 consumer_detach(struct consumer *consumer,
     struct consumer_attachment *attachment, uint64_t now_ms)
@@ -184,6 +207,9 @@ consumer_detach(struct consumer *consumer,
     consumer->attachments[gone] = consumer->attachments[last];
     consumer->attachments[gone]->index = gone;
     consumer->attachment_count--;
+    if (!attachment->stands_by) {
+        relieve(consumer);
+    }
     free(attachment);
 }
 
@@ -192,7 +218,8 @@ consumer_set_window(struct consumer *consumer,
     struct consumer_attachment *attachment, uint32_t window)
 {
     consumer->room -= room_of(attachment);
-    attachment->window = window;
+    attachment->wanted = window;
+    attachment->window = attachment->stands_by ? 0 : window;
     consumer->room += room_of(attachment);
 }
 

@@ -68,7 +68,7 @@ struct consumer_attachment;
 /* The numbers are in files: never change them. */
 enum consumer_mode {
     CONSUMER_ACK_NONE = 0,       /* delivered is done */
-    CONSUMER_ACK_CUMULATIVE = 1, /* consumer_ack() means all up to `last` */
+    CONSUMER_ACK_CUMULATIVE = 1, /* one attachment at a time */
     CONSUMER_ACK_EACH = 2,
 };
 
@@ -157,8 +157,10 @@ enum consumer_load consumer_load(
 /* ---- attachments --------------------------------------------------------- */
 
 /* `window`: most messages outstanding here; 0: none for now. (In mode none
- * nothing is outstanding, and only whether it is 0 matters.) NULL if memory is
- * out or there are CONSUMER_ATTACHMENTS_MAX. */
+ * nothing is outstanding, and only whether it is 0 matters.) In mode cumulative
+ * the one that came first gets everything, and the others stand by until it has
+ * detached: "all up to" means something only where one has them all. NULL if
+ * memory is out or there are CONSUMER_ATTACHMENTS_MAX. */
 struct consumer_attachment *consumer_attach(
     struct consumer *consumer, void *owner, uint32_t window);
 /* What it had outstanding waits to be delivered again, without delay. The
@@ -236,7 +238,6 @@ void consumer_gone(
  * After consumer_reset() an ack for a delivery from before it cannot be told
  * from one for the delivery after it. */
 
-/* In mode cumulative, everything up to `last`. */
 uint32_t consumer_ack(struct consumer *consumer,
     struct consumer_attachment *attachment, uint64_t first, uint64_t last);
 /* Everything up to `last` that this attachment has; not what others have. */
@@ -335,6 +336,7 @@ bool consumer_info_balances(const struct consumer_info *info);
 enum consumer_why {
     CONSUMER_WHY_NOBODY,    /* nobody is attached */
     CONSUMER_WHY_PAUSED,    /* this attachment takes nothing: its window is 0 */
+    CONSUMER_WHY_STANDBY,   /* this attachment waits until another detaches */
     CONSUMER_WHY_FULL,      /* this attachment has its window outstanding:
                              messages, limit, for_ms (the oldest), sequence */
     CONSUMER_WHY_WINDOW,    /* unfinished: messages, limit */

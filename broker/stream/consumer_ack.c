@@ -116,9 +116,6 @@ uint32_t
 consumer_ack(struct consumer *consumer, struct consumer_attachment *attachment,
     uint64_t first, uint64_t last)
 {
-    if (consumer->settings.mode == CONSUMER_ACK_CUMULATIVE) {
-        return consumer_ack_up_to(consumer, attachment, last);
-    }
     return end_range(consumer, attachment, first, last, acknowledge);
 }
 

@@ -28,8 +28,10 @@ explain_attachment(const struct consumer *consumer,
     struct list *list)
 {
     if (attachment->window == 0) {
-        add(list, (struct consumer_reason){
-                      .why = CONSUMER_WHY_PAUSED, .owner = attachment->owner});
+        add(list, (struct consumer_reason){.why = attachment->stands_by
+                                                      ? CONSUMER_WHY_STANDBY
+                                                      : CONSUMER_WHY_PAUSED,
+                      .owner = attachment->owner});
         return;
     }
     if (consumer->settings.mode == CONSUMER_ACK_NONE ||

@@ -10,7 +10,11 @@
 
 struct consumer_attachment {
     void *owner;
-    uint32_t window, outstanding;
+    uint32_t wanted; /* its window ... */
+    uint32_t window; /* ... or 0, while it stands by */
+    uint32_t outstanding;
+    uint64_t number; /* rises from one to the next that attach */
+    bool stands_by;
     uint16_t index; /* in consumer->attachments; the holder of its entries */
     /* It holds nothing below: where to look from when it acknowledges
      * everything up to a sequence. */
@@ -25,8 +29,9 @@ struct consumer {
     struct pending pending;
     struct consumer_attachment **attachments;
     uint32_t attachment_count, attachment_capacity;
-    uint32_t turn; /* where to look for the next one, among equals */
-    uint64_t room; /* of all attachments: what their windows leave */
+    uint64_t attached; /* ever */
+    uint32_t turn;     /* where to look for the next one, among equals */
+    uint64_t room;     /* of all attachments: what their windows leave */
     uint64_t next;
     uint64_t clock_ms, last_now_ms;
     bool clock_runs; /* there was a first call */

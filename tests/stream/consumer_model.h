@@ -46,7 +46,8 @@ struct model {
 
 struct peer {
     struct consumer_attachment *attachment;
-    uint32_t id, window;
+    uint32_t id, wanted, window;
+    bool stands_by;
 };
 
 struct commit {

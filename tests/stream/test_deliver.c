@@ -166,6 +166,38 @@ Test(consumer_deliver, as_many_attachments_as_there_may_be)
     rig_fini(&rig);
 }
 
+Test(consumer_deliver, cumulative_is_for_one_at_a_time)
+{
+    struct rig rig;
+    struct consumer_settings settings = rig_settings();
+    settings.mode = CONSUMER_ACK_CUMULATIVE;
+    rig_init(&rig, &settings);
+    struct consumer_attachment *a = rig_attach(&rig, 2);
+    struct consumer_attachment *b = rig_attach(&rig, 50);
+    struct consumer_attachment *c = rig_attach(&rig, 50);
+    rig_offer(&rig, 2, a);
+    rig_offer_none(&rig);
+    struct consumer_reason reasons[4];
+    cr_assert_eq(consumer_explain(rig.consumer, 9, rig.now_ms, reasons, 4), 3);
+    cr_assert_eq(reasons[0].why, CONSUMER_WHY_FULL);
+    cr_assert_eq(reasons[1].why, CONSUMER_WHY_STANDBY);
+    cr_assert_eq(reasons[2].why, CONSUMER_WHY_STANDBY);
+    consumer_set_window(rig.consumer, b, 1);
+    rig_offer_none(&rig);
+    /* In the order in which they came. */
+    rig_detach(&rig, a);
+    rig_redeliver(&rig, 1, b, 2);
+    rig_redeliver_none(&rig);
+    struct consumer_attachment *d = rig_attach(&rig, 50);
+    rig_detach(&rig, d);
+    rig_redeliver_none(&rig);
+    rig_detach(&rig, b);
+    rig_redeliver(&rig, 1, c, 3);
+    rig_redeliver(&rig, 2, c, 2);
+    cr_assert_eq(consumer_ack_up_to(rig.consumer, c, 2), 2);
+    rig_fini(&rig);
+}
+
 Test(consumer_deliver, a_reset_goes_back_or_forward)
 {
     struct rig rig;

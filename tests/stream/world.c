@@ -110,9 +110,30 @@ attach(struct world *world)
     struct peer *peer = &world->peers[world->peer_count];
     peer->window = chance(world, 10) ? 0 : 1 + below(world, 20);
     peer->id = ++world->next_id;
+    peer->wanted = peer->window;
+    peer->stands_by = world->settings.mode == CONSUMER_ACK_CUMULATIVE &&
+                      world->peer_count > 0;
     peer->attachment = consumer_attach(world->consumer, peer, peer->window);
     EXPECT(world, peer->attachment != NULL);
+    peer->window = peer->stands_by ? 0 : peer->wanted;
     world->peer_count++;
+}
+
+/* The oldest one that stands by takes over. */
+static void
+relieve(struct world *world)
+{
+    struct peer *first = NULL;
+    for (uint32_t i = 0; i < world->peer_count; i++) {
+        struct peer *peer = &world->peers[i];
+        if (peer->stands_by && (first == NULL || peer->id < first->id)) {
+            first = peer;
+        }
+    }
+    if (first != NULL) {
+        first->stands_by = false;
+        first->window = first->wanted;
+    }
 }
 
 static void
@@ -135,7 +156,11 @@ detach(struct world *world)
         }
     }
     consumer_detach(world->consumer, peer->attachment, world->now_ms);
+    bool stood_by = peer->stands_by;
     *peer = world->peers[--world->peer_count];
+    if (!stood_by) {
+        relieve(world);
+    }
 }
 
 static void
@@ -143,8 +168,9 @@ change_window(struct world *world)
 {
     if (world->peer_count > 0) {
         struct peer *peer = &world->peers[below(world, world->peer_count)];
-        peer->window = below(world, 20);
-        consumer_set_window(world->consumer, peer->attachment, peer->window);
+        peer->wanted = below(world, 20);
+        peer->window = peer->stands_by ? 0 : peer->wanted;
+        consumer_set_window(world->consumer, peer->attachment, peer->wanted);
     }
 }
 
@@ -251,8 +277,7 @@ say(struct world *world)
         (void)model_clock(world);
     }
     uint32_t said = say_word(world, peer, word, first, last, delay_ms);
-    if (word == WORD_UP_TO ||
-        (word == WORD_ACK && world->settings.mode == CONSUMER_ACK_CUMULATIVE)) {
+    if (word == WORD_UP_TO) {
         first = 0;
     }
     uint32_t changed = 0;
