@@ -65,11 +65,25 @@ Test(consumer_deliver, the_least_busy_one_gets_it)
     for (int i = 0; i < 6; i++) {
         rig_offer(&rig, 1, all[i % 3]);
     }
-    cr_assert_eq(consumer_ack(rig.consumer, all[1], 2, 2), 1);
+    /* Also where nobody ever has more than one. */
+    for (int i = 0; i < 6; i++) {
+        cr_assert_eq(
+            consumer_ack(rig.consumer, all[i % 3], 1, UINT64_MAX) > 0, i < 3);
+    }
+    for (int i = 0; i < 6; i++) {
+        uint64_t sequence = rig_offer(&rig, 1, all[i % 3]);
+        cr_assert_eq(
+            consumer_ack(rig.consumer, all[i % 3], sequence, sequence), 1);
+    }
+    uint64_t from = consumer_next_sequence(rig.consumer);
+    for (int i = 0; i < 6; i++) {
+        rig_offer(&rig, 1, all[i % 3]);
+    }
+    cr_assert_eq(consumer_ack(rig.consumer, all[1], from + 1, from + 1), 1);
     rig_offer(&rig, 1, all[1]);
     /* One that is full gets none. */
     consumer_set_window(rig.consumer, all[0], 2);
-    cr_assert_eq(consumer_ack(rig.consumer, all[2], 3, 3), 1);
+    cr_assert_eq(consumer_ack(rig.consumer, all[2], from + 2, from + 2), 1);
     rig_offer(&rig, 1, all[2]);
     for (int i = 0; i < 4; i++) {
         struct consumer_attachment *who;
