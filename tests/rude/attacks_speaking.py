@@ -85,6 +85,11 @@ SAMPLES = {
     "SUBACK": {}, "UNSUBSCRIBE": {}, "UNSUBACK": {},
     "CONTEXT": {"subscriptions": (1,)}, "GAP": {"subscriptions": (1, 2)},
     "NOTICE": {"code": 601},
+    "PUBLISH_BATCH": {"messages": [codec.Publish(topic=b"every/frame")] * 2},
+    "CONSUME": {"stream": b"S", "filter": b"every/#", "start": 1},
+    "CONSUME_REPLY": {}, "POSITION": {"count": 1},
+    "ACK": {"ranges": ((1, 2), (4, 4))}, "NACK": {"ranges": ((1, 2),)},
+    "TOUCH": {"ranges": ((3, 3),)},
 }
 FIELDS = [(codec.NAME, b"rude"), (codec.REPLY_TO | codec.CRITICAL, b"r/1"),
           (codec.KEY_VALUE, b"\0\1kv"), (0x8000 | 99, b"?"), (77, b"x")]
@@ -101,7 +106,7 @@ def every_frame(chance):
     """(type, body) without end: each known type and those beside them, with
     each truncation of its body, and some bytes more."""
     while True:
-        types = sorted(codec.FRAMES) + [0, 3, 0x12, 0x26, 0x30, 0x7fff,
+        types = sorted(codec.FRAMES) + [0, 3, 0x13, 0x26, 0x30, 0x7fff,
                                         0x8002, 0x9000, 0xffff]
         chance.shuffle(types)
         for number in types:
