@@ -301,17 +301,13 @@ bool
 durable_publish(struct session *session, const struct durable_request *request)
 {
     struct core *core = session->core;
-    if (!store_has_room(core->options.store)) {
-        hold_for_store(session);
-        return false;
-    }
     struct durable *durable = durable_new(session, request);
     if (durable == NULL) {
         session_abort(session);
         return true;
     }
     enum store_status status = append(session, request, durable);
-    if (status == STORE_AGAIN) {
+    if (status == STORE_AGAIN) { /* and core_store_room is called */
         durable_free(durable);
         hold_for_store(session);
         return false;

@@ -11,6 +11,9 @@
  * short; less, the shorter it is, down to the second. */
 #define SLOW_BYTES_MAX (256u * 1024u)
 #define SLOW_BYTES_MIN 1024u
+/* A store that is busy for less than this is nobody's concern: publishers are
+ * faster than any disk. */
+#define STORE_NOTICE_MS 1000u
 /* And then it waits, up to so long. */
 #define SLOW_MS_MAX 100u
 
@@ -322,9 +325,10 @@ hold_for_store(struct session *session)
         return;
     }
     hold_begin(session, HOLD_STORE);
+    session->remote->storing_ms = session->core->now_ms + STORE_NOTICE_MS;
     TAILQ_INSERT_TAIL(&session->core->storing, session->remote, storing);
     session->core->totals.held_for_store++;
-    notice(session, HOLD_NOTICE_STORE, 0, NULL);
+    session_schedule(session);
 }
 
 /* They go on in the next turn. */
@@ -351,6 +355,10 @@ hold_deadline(const struct session *session)
     if ((hold->reasons & HOLD_FULL) != 0 && hold->look_ms < due_ms) {
         due_ms = hold->look_ms;
     }
+    if ((hold->reasons & HOLD_STORE) != 0 &&
+        session->remote->storing_ms < due_ms) {
+        due_ms = session->remote->storing_ms;
+    }
     if (hold->is_full) {
         uint64_t give_up_ms =
             session->progress_ms + session->core->options.block_timeout_ms;
@@ -369,6 +377,11 @@ hold_on_deadline(struct session *session)
             session->progress_ms + session->core->options.block_timeout_ms) {
         hold->gave_up = true;
         have_room(session);
+    }
+    if ((hold->reasons & HOLD_STORE) != 0 &&
+        now_ms >= session->remote->storing_ms) {
+        session->remote->storing_ms = DEADLINE_NEVER;
+        notice(session, HOLD_NOTICE_STORE, 0, NULL);
     }
     if ((hold->reasons & HOLD_FULL) != 0 && now_ms >= hold->look_ms) {
         hold_end(session, HOLD_FULL);

@@ -56,6 +56,7 @@ struct session_remote {
     bool is_deaf;      /* half-closed, and waits for members to retire */
     bool is_blocked;   /* a SUBSCRIBE waits until nothing is held */
     TAILQ_ENTRY(session_remote) storing; /* with HOLD_STORE */
+    uint64_t storing_ms;                 /* then: when to say so */
     struct reader_list readers;          /* of streams */
     struct session *session;             /* whose this is */
     struct table_link link;              /* by the session's id */
