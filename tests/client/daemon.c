@@ -6,8 +6,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +43,10 @@ run_daemon(
         daemon->unix_address, "--listen", "tcp://127.0.0.1:0"};
     size_t n = 5;
     int log = open(daemon->log_path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    if (daemon->store_path[0] != '\0') {
+        arguments[n++] = "--store";
+        arguments[n++] = daemon->store_path;
+    }
     while (options != NULL && *options != NULL && n + 1 < ARGUMENTS_MAX) {
         arguments[n++] = *options++;
     }
@@ -94,8 +100,8 @@ daemon_restart(struct daemon *daemon, const char *const *options)
     (void)close(ready[0]);
 }
 
-void
-daemon_start(struct daemon *daemon, const char *const *options)
+static void
+start(struct daemon *daemon, const char *const *options, bool stored)
 {
     *daemon = (struct daemon){.folder = "/tmp/broker-client-XXXXXX"};
     CHECK(mkdtemp(daemon->folder) != NULL);
@@ -103,7 +109,23 @@ daemon_start(struct daemon *daemon, const char *const *options)
         "unix://%s/s.sock", daemon->folder);
     (void)snprintf(
         daemon->log_path, sizeof daemon->log_path, "%s/log", daemon->folder);
+    if (stored) {
+        (void)snprintf(daemon->store_path, sizeof daemon->store_path,
+            "%s/store", daemon->folder);
+    }
     daemon_restart(daemon, options);
+}
+
+void
+daemon_start(struct daemon *daemon, const char *const *options)
+{
+    start(daemon, options, false);
+}
+
+void
+daemon_start_stored(struct daemon *daemon, const char *const *options)
+{
+    start(daemon, options, true);
 }
 
 static void
@@ -128,16 +150,22 @@ daemon_terminate(struct daemon *daemon)
     (void)kill(daemon->pid, SIGTERM);
 }
 
+static int
+remove_one(
+    const char *path, const struct stat *status, int type, struct FTW *ftw)
+{
+    (void)status;
+    (void)type;
+    (void)ftw;
+    return remove(path);
+}
+
 void
 daemon_stop(struct daemon *daemon)
 {
-    char path[128];
     if (daemon->pid > 0) {
         daemon_terminate(daemon);
         wait_end(daemon);
     }
-    (void)unlink(daemon->log_path);
-    (void)snprintf(path, sizeof path, "%s/s.sock", daemon->folder);
-    (void)unlink(path);
-    (void)rmdir(daemon->folder);
+    (void)nftw(daemon->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }

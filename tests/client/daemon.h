@@ -12,6 +12,7 @@ struct daemon {
     char folder[64];
     char unix_address[128], tcp_address[64];
     char log_path[128];
+    char store_path[128]; /* "": none */
     pid_t pid;
 };
 
@@ -19,6 +20,8 @@ struct daemon {
  * wait until it is ready. `options` are more arguments, NULL-terminated; NULL:
  * none. */
 void daemon_start(struct daemon *daemon, const char *const *options);
+/* The same with a store in its folder. */
+void daemon_start_stored(struct daemon *daemon, const char *const *options);
 /* Start it again after daemon_kill(). Only the UNIX address stays. */
 void daemon_restart(struct daemon *daemon, const char *const *options);
 /* SIGKILL, and wait for its end. */
