@@ -99,6 +99,18 @@ streams_get_info(const struct core *core, const struct stream *stream,
 }
 
 uint64_t
+streams_count(const struct core *core)
+{
+    uint64_t count = 0;
+    const struct stream *stream = NULL;
+    while (core->streams != NULL &&
+           (stream = streams_next(core, stream)) != NULL) {
+        count++;
+    }
+    return count;
+}
+
+uint64_t
 streams_unknown(const struct core *core)
 {
     return core->streams == NULL ? 0 : core->streams->unknown;
