@@ -139,3 +139,69 @@ Test(no_memory_streams, with_all_after)
     }
     cr_assert_gt(countdown, 100);
 }
+
+/* ---- starting ------------------------------------------------------------ */
+
+static const char *const values[] = {"first", "second", "third"};
+
+static void
+fill(struct rig *rig)
+{
+    struct fake_peer *peer = rig_open(&rig->net, 1);
+    for (size_t i = 0; i < 2; i++) {
+        (void)rig_ask(peer, "$sys/stream/add", requests[5 * i].payload);
+    }
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        say_it(peer, (struct say_message){.topic = values[i],
+                         .flags = BROKER_PUBLISH_RETAIN,
+                         .payload = "x",
+                         .payload_bytes = 1});
+        say_it(peer,
+            (struct say_message){.topic = "a/later",
+                .deliver_at_ms = FAKE_WALL_MS + rig->net.now_ms + 5000 + i});
+    }
+}
+
+/* Once there is a broker it loads everything, however long it takes; but for
+ * retained values, for which there may be too little memory. */
+static bool
+fail_start_at(uint64_t countdown)
+{
+    struct rig rig;
+    int64_t live = allocator.live;
+    rig_init(&rig, TWO);
+    fill(&rig);
+    rig_stop(&rig, false);
+    rig.guard = allocator_guard;
+    allocator =
+        (struct allocator){.countdown = countdown, .live = allocator.live};
+    bool started = rig_start(&rig);
+    if (started) {
+        for (int i = 0; i < 40; i++) {
+            (void)fake_advance(&rig.net, 200);
+        }
+    }
+    bool failed = allocator.failed;
+    allocator.countdown = 0;
+    if (started) {
+        check(&rig);
+        cr_assert_eq(streams_count(rig.net.core), 2);
+        cr_assert_eq(rig_messages(&rig, "A"), 3);
+        cr_assert_geq(rig.net.core->retained.topics, failed ? 2 : 3);
+        rig_fini(&rig);
+    } else {
+        store_close(rig.store);
+    }
+    cr_assert_eq(allocator.live, live, "leaked, %lu: %ld",
+        (unsigned long)countdown, (long)(allocator.live - live));
+    return failed;
+}
+
+Test(no_memory_streams, at_the_start)
+{
+    uint64_t countdown = 1;
+    while (fail_start_at(countdown)) {
+        countdown++;
+    }
+    cr_assert_gt(countdown, 50);
+}
