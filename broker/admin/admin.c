@@ -4,6 +4,8 @@
 #include "admin.h"
 
 #include "json.h"
+#include "retained_store.h"
+#include "streams.h"
 #include "subscription.h"
 #include "topic_tree.h"
 
@@ -15,6 +17,7 @@
 struct cores {
     const struct core *const *all;
     size_t count;
+    const struct store *store; /* or NULL */
 };
 
 static json_t *
@@ -61,10 +64,51 @@ sum_up(const struct cores *cores)
         sum.held_for_rate += s.held_for_rate;
         sum.held_for_memory += s.held_for_memory;
         sum.held_for_full += s.held_for_full;
+        sum.held_for_store += s.held_for_store;
+        sum.stored_messages += s.stored_messages;
+        sum.stored_bytes += s.stored_bytes;
         sum.route_lookups += s.route_lookups;
         sum.route_misses += s.route_misses;
     }
     return sum;
+}
+
+/* Only where there is one. */
+static void
+add_store(json_t *all, const struct cores *cores)
+{
+    struct retained_store_stats retained;
+    struct store_stats s;
+    retained_store_get_stats(cores->all[0], &retained);
+    store_get_stats(cores->store, &s);
+    const struct {
+        const char *key;
+        uint64_t value;
+    } rows[] = {
+        {"store_commits", s.commits},
+        {"store_appends", s.appends},
+        {"store_records", s.records},
+        {"store_bytes", s.bytes},
+        {"store_in_flight_bytes", s.in_flight_bytes},
+        {"store_memory_bytes", s.memory_bytes},
+        {"store_disk_bytes", s.disk_bytes},
+        {"store_checkpoints", s.checkpoints},
+        {"store_duplicates", s.duplicates},
+        {"store_conflicts", s.conflicts},
+        {"store_refused_full", s.refused_full},
+        {"store_refused_no_space", s.refused_no_space},
+        {"store_damaged", s.damaged},
+        {"streams", streams_count(cores->all[0])},
+        {"streams_unknown", streams_unknown(cores->all[0])},
+        {"retained_unstored", retained.errors},
+        {"retained_unknown", retained.unknown},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        json_object_set_new(all, rows[i].key, admin_number(rows[i].value));
+    }
+    json_object_set_new(all, "store_failed", json_boolean(s.failed));
+    json_object_set_new(all, "store_no_space", json_boolean(s.no_space));
+    json_object_set_new(all, "store_why", json_string(s.why));
 }
 
 static json_t *
@@ -104,6 +148,9 @@ stats(const struct cores *cores, const struct admin_page *page)
         {"held_for_rate", s.held_for_rate},
         {"held_for_memory", s.held_for_memory},
         {"held_for_full", s.held_for_full},
+        {"held_for_store", s.held_for_store},
+        {"stored_messages", s.stored_messages},
+        {"stored_bytes", s.stored_bytes},
         {"route_lookups", s.route_lookups},
         {"route_misses", s.route_misses},
         {"memory_bytes", s.memory_bytes},
@@ -112,6 +159,9 @@ stats(const struct cores *cores, const struct admin_page *page)
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         json_object_set_new(all, rows[i].key, admin_number(rows[i].value));
+    }
+    if (cores->store != NULL) {
+        add_store(all, cores);
     }
     return all;
 }
@@ -276,10 +326,10 @@ static const struct {
 
 enum broker_status
 admin_answer(const struct core *const *cores, size_t count,
-    struct broker_bytes topic, struct broker_bytes payload,
-    struct buffer *reply)
+    const struct store *store, struct broker_bytes topic,
+    struct broker_bytes payload, struct buffer *reply)
 {
-    const struct cores all = {cores, count};
+    const struct cores all = {cores, count, store};
     for (size_t i = 0; i < sizeof topics / sizeof topics[0]; i++) {
         if (strlen(topics[i].topic) != topic.len ||
             memcmp(topics[i].topic, topic.data, topic.len) != 0) {

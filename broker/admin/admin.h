@@ -9,11 +9,14 @@
 #include "buffer.h"
 #include "core.h"
 
+struct store;
+
 /* For the hook core_hooks.answer: the broker consists of these cores, at least
- * one, none of which may change meanwhile. */
+ * one, none of which may change meanwhile, the first of them worker 0; `store` is
+ * theirs, or NULL. */
 enum broker_status admin_answer(const struct core *const *cores, size_t count,
-    struct broker_bytes topic, struct broker_bytes payload,
-    struct buffer *reply);
+    const struct store *store, struct broker_bytes topic,
+    struct broker_bytes payload, struct buffer *reply);
 
 /* For the hook core_hooks.ask, of any core; `arg` is not looked at. */
 void admin_ask(void *arg, struct core *core, struct question *question);

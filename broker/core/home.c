@@ -43,8 +43,8 @@ home_run(struct core *core)
 {
     schedulings_run(core);
     streams_run(core);
-    retained_store_run(core);
     schedule_run(core);
+    retained_store_run(core); /* last: what came of the others too */
 }
 
 static uint64_t

@@ -510,14 +510,21 @@ first_due(const struct schedule *schedule)
     }
     uint64_t wait_ms =
         first->due_ms > core->wall_ms ? first->due_ms - core->wall_ms : 0;
-    return core->now_ms + (wait_ms < LOOK_MS ? wait_ms : LOOK_MS);
+    uint64_t due_ms = core->now_ms + (wait_ms < LOOK_MS ? wait_ms : LOOK_MS);
+    return due_ms > schedule->retry_ms ? due_ms : schedule->retry_ms;
 }
 
 static bool
 is_stuck(const struct schedule *schedule)
 {
-    const struct scheduled *first = TAILQ_FIRST(&schedule->running);
-    return first != NULL && !first->is_waiting;
+    const struct scheduled *one;
+    TAILQ_FOREACH(one, &schedule->running, place)
+    {
+        if (!one->is_waiting) {
+            return true;
+        }
+    }
+    return false;
 }
 
 uint64_t

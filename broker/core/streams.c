@@ -99,6 +99,18 @@ streams_get_info(const struct core *core, const struct stream *stream,
 }
 
 uint64_t
+streams_count(const struct core *core)
+{
+    uint64_t count = 0;
+    const struct stream *stream = NULL;
+    while (core->streams != NULL &&
+           (stream = streams_next(core, stream)) != NULL) {
+        count++;
+    }
+    return count;
+}
+
+uint64_t
 streams_unknown(const struct core *core)
 {
     return core->streams == NULL ? 0 : core->streams->unknown;
@@ -266,6 +278,19 @@ is_alone(
     return true;
 }
 
+/* It is left alone. */
+static void
+count_unknown(struct streams *streams)
+{
+    struct core *core = streams->core;
+    if (streams->unknown++ == 0) {
+        core->hooks.log(core->hooks.arg, CORE_EVENT_STORE, NULL,
+            BROKER_E_UNKNOWN_STREAM,
+            "a stream in the store has no definition that can be used; it is "
+            "left alone");
+    }
+}
+
 /* False: memory is out. */
 static bool
 load(struct streams *streams, const struct store_value *value)
@@ -279,11 +304,11 @@ load(struct streams *streams, const struct store_value *value)
         return false;
     }
     if (loaded == STREAM_LOAD_INVALID) {
-        streams->unknown++;
+        count_unknown(streams);
         return true;
     }
     if (!is_removing && !is_alone(streams, definition)) {
-        streams->unknown++;
+        count_unknown(streams);
         free(definition);
         return true;
     }
@@ -330,7 +355,7 @@ look_up_numbers(struct streams *streams)
             (const uint8_t *)info.name, strlen(info.name)};
         struct stream *stream = stream_find(streams, name);
         if (stream == NULL) {
-            streams->unknown++;
+            count_unknown(streams);
         } else if (stream->is_removing ||
                    same_limits(&info.limits, &stream->definition->limits)) {
             stream->number = number;

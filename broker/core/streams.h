@@ -76,6 +76,7 @@ const struct stream *streams_next(
 /* What the store knows of it. */
 bool streams_get_info(const struct core *core, const struct stream *stream,
     struct store_stream_info *out);
+uint64_t streams_count(const struct core *core);
 /* Definitions that could not be read, and streams without a definition. */
 uint64_t streams_unknown(const struct core *core);
 

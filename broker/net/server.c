@@ -316,8 +316,8 @@ answer_hook(void *arg, const struct core *core, struct broker_bytes topic,
     if (others_run) {
         park_others(server);
     }
-    enum broker_status status =
-        admin_answer(cores, server->worker_count, topic, payload, reply);
+    enum broker_status status = admin_answer(cores, server->worker_count,
+        server->options.store, topic, payload, reply);
     if (others_run) {
         let_go(server);
     }

@@ -217,7 +217,9 @@ fake_net_init_store(struct fake_net *net, const struct core_options *options,
             own.boot = net->boot;
         }
         own.store = open_port(net, worker);
-        net->cores[worker] = core_new(&own, &hooks, net->now_ms);
+        if (net->store == NULL || own.store != NULL) {
+            net->cores[worker] = core_new(&own, &hooks, net->now_ms);
+        }
         all = all && net->cores[worker] != NULL;
     }
     fake_leave(net);

@@ -27,16 +27,21 @@ set_auto_commit(struct rig *rig, bool is_automatic)
     memory_of(rig->store)->options.auto_commit = is_automatic;
 }
 
-static void
-start(struct rig *rig)
+bool
+rig_start(struct rig *rig)
 {
     struct core_options options = fake_options();
     options.workers = rig->workers == 1 ? 0 : rig->workers;
-    fake_net_init_store(&rig->net, &options, rig->store, 1, NULL);
-    cr_assert_not_null(rig->net.core);
+    set_auto_commit(rig, true);
+    fake_net_init_store(&rig->net, &options, rig->store, 1, rig->guard);
+    if (rig->net.core == NULL) {
+        fake_net_fini(&rig->net);
+        return false;
+    }
     for (uint32_t worker = 0; worker < rig->workers; worker++) {
         rig->net.cores[worker]->hooks.ask = admin_ask;
     }
+    return true;
 }
 
 void
@@ -46,7 +51,7 @@ rig_init(struct rig *rig, uint32_t workers)
     rig->store =
         store_memory_new(&(struct store_memory_options){.auto_commit = true});
     cr_assert_not_null(rig->store);
-    start(rig);
+    cr_assert(rig_start(rig));
 }
 
 void
@@ -57,15 +62,20 @@ rig_fini(struct rig *rig)
 }
 
 void
-rig_restart(struct rig *rig, bool crash)
+rig_stop(struct rig *rig, bool crash)
 {
     if (crash) {
         fake_net_crash(&rig->net);
         store_memory_restart(rig->store, true);
     }
     fake_net_fini(&rig->net);
-    set_auto_commit(rig, true);
-    start(rig);
+}
+
+void
+rig_restart(struct rig *rig, bool crash)
+{
+    rig_stop(rig, crash);
+    cr_assert(rig_start(rig));
 }
 
 void

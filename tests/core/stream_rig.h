@@ -15,6 +15,7 @@ struct rig {
     struct store *store;
     struct fake_net net;
     uint32_t workers;
+    void (*guard)(bool inside); /* of the net at its next start; or NULL */
 };
 
 /* The store commits by itself. */
@@ -22,6 +23,9 @@ void rig_init(struct rig *rig, uint32_t workers);
 void rig_fini(struct rig *rig);
 /* The broker ends and starts again on the same store. */
 void rig_restart(struct rig *rig, bool crash);
+/* The same in two steps. False: memory is out, there is no broker. */
+void rig_stop(struct rig *rig, bool crash);
+bool rig_start(struct rig *rig);
 /* From now on, until a restart, only store_memory_commit() commits. */
 void rig_set_manual(struct rig *rig);
 

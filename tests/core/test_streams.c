@@ -328,3 +328,31 @@ Test(streams, a_busy_store_is_waited_for)
     cr_assert(is_there(&rig));
     rig_fini(&rig);
 }
+
+/* ---- figures ------------------------------------------------------------- */
+
+Test(streams, the_store_is_in_the_stats)
+{
+    struct rig rig;
+    struct buffer reply = {0};
+    rig_init(&rig, TWO);
+    struct fake_peer *peer = rig_open(&rig.net, 1);
+    (void)rig_ask(peer, "$sys/stream/add", orders);
+    rig_publish(peer, "orders/1", 3);
+    store_memory_fail(rig.store, STORE_NO_SPACE, 1);
+    rig_expect_refused(peer, "$sys/stream/remove", "{\"name\":\"ORDERS\"}",
+        BROKER_E_DISK_FULL, NULL);
+    const struct core *cores[TWO] = {rig.net.cores[0], rig.net.cores[1]};
+    cr_assert_eq(admin_answer(cores, TWO, rig.store, say_text("$sys/stats"),
+                     (struct broker_bytes){0}, &reply),
+        BROKER_OK);
+    const char *text = (const char *)buffer_data(&reply);
+    size_t len = buffer_len(&reply);
+    cr_assert(memmem(text, len, "\"streams\":1,", 12), "%.*s", (int)len, text);
+    cr_assert(memmem(text, len, "\"stored_messages\":3,", 20));
+    cr_assert(memmem(text, len, "\"store_records\":3,", 18));
+    cr_assert(memmem(text, len, "\"store_no_space\":true,", 22));
+    cr_assert(memmem(text, len, "\"store_failed\":false,", 21));
+    buffer_fini(&reply);
+    rig_fini(&rig);
+}
