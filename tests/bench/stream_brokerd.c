@@ -136,6 +136,7 @@ take_other(struct stream_peer *peer, const struct broker_frame *frame)
         give_up("brokerd answered ERROR %u",
             (unsigned)(frame->body.data[0] << 8 | frame->body.data[1]));
     } else if (frame->type != BROKER_FRAME_CONSUME_REPLY &&
+               frame->type != BROKER_FRAME_CONTEXT &&
                frame->type != BROKER_FRAME_NOTICE) {
         give_up("brokerd sent type %u", frame->type);
     }

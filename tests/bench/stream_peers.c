@@ -24,7 +24,8 @@ jetstream_greet(struct stream_peer *peer)
 {
     static const char text[] =
         "CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true}\r\n"
-        "SUB _INBOX.bench.* 1\r\nPING\r\n";
+        "SUB _INBOX.bench.api 1\r\nSUB _INBOX.bench.ack 2\r\n"
+        "SUB _INBOX.bench.msg 3\r\nPING\r\n";
     sock_read_until(peer->fd, "\r\n"); /* INFO */
     sock_write(peer->fd, text, strlen(text));
     sock_read_until(peer->fd, "PONG\r\n");
