@@ -281,11 +281,13 @@ local_tick(struct store_port *port)
 }
 
 bool
-local_has_room(const struct store_port *port)
+local_has_room(struct store_port *store_port)
 {
-    struct local *local = local_of(port);
+    struct local_port *port = (struct local_port *)store_port;
+    struct local *local = port->local;
     pthread_mutex_lock(&local->lock);
     bool room = group_has_room(local, 0);
+    port->wants_room |= !room;
     pthread_mutex_unlock(&local->lock);
     return room;
 }

@@ -332,7 +332,7 @@ enum store_status local_put(struct store_port *port,
     const struct store_value *values, size_t count, store_done *done,
     void *arg);
 void local_tick(struct store_port *port);
-bool local_has_room(const struct store_port *port);
+bool local_has_room(struct store_port *port);
 
 /* ---- local_append.c ------------------------------------------------------ */
 

@@ -30,7 +30,7 @@ store_tick(struct store_port *port)
 }
 
 bool
-store_has_room(const struct store_port *port)
+store_has_room(struct store_port *port)
 {
     return port->operations->has_room(port);
 }

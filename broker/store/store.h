@@ -201,8 +201,9 @@ void store_poll(struct store_port *port);
  * committed. Nothing is durable before. */
 void store_tick(struct store_port *port);
 
-/* May an append be tried, or would it be STORE_AGAIN? */
-bool store_has_room(const struct store_port *port);
+/* May an append be tried, or would it be STORE_AGAIN? If so, the hook `room`
+ * follows as it does after that. */
+bool store_has_room(struct store_port *port);
 
 /* All of the following return STORE_OK, after which the callback comes, or
  * STORE_AGAIN, STORE_MEMORY or STORE_INVALID, after which it does not. Views
@@ -263,7 +264,7 @@ struct store_operations {
     void (*port_close)(struct store_port *port);
     void (*poll)(struct store_port *port);
     void (*tick)(struct store_port *port);
-    bool (*has_room)(const struct store_port *port);
+    bool (*has_room)(struct store_port *port);
     enum store_status (*ensure)(struct store_port *port, const char *name,
         const struct store_limits *limits, store_done *done, void *arg);
     enum store_status (*remove)(

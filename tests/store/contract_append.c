@@ -419,6 +419,31 @@ Test(bounds, too_much_in_flight_is_told_and_so_is_room)
     contract_free(rig);
 }
 
+/* Whoever only asked hears of room as well. */
+Test(bounds, room_is_told_to_who_asked_for_it)
+{
+    struct contract *rig = contract_new_with(64 * 1024);
+    uint32_t stream = contract_stream(rig, "S", NULL);
+    struct contract_answer answer;
+    struct contract_records records = contract_records(1, 1, 1000000);
+    struct store_append append = {.stream = stream,
+        .records = records.data,
+        .bytes = records.bytes,
+        .count = 1,
+        .time_ms = CONTRACT_TIME};
+    contract_begin(rig, &answer, 0);
+    cr_assert_eq(
+        store_append(rig->ports[0].port, &append, contract_done, &answer),
+        STORE_OK);
+    contract_end_call(rig);
+    cr_assert_not(store_has_room(rig->ports[0].port));
+    contract_wait(rig, &answer.came);
+    contract_settle(rig, true);
+    cr_assert_geq(rig->ports[0].rooms, 1, "room was not told");
+    cr_assert(store_has_room(rig->ports[0].port));
+    contract_free(rig);
+}
+
 /* ---- times --------------------------------------------------------------- */
 
 static uint64_t

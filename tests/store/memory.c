@@ -82,12 +82,14 @@ port_close(struct store_port *base)
 }
 
 static bool
-has_room(const struct store_port *base)
+has_room(struct store_port *base)
 {
-    const struct memory_store *store =
-        ((const struct memory_port *)base)->store;
-    return store->refuse_calls == 0 &&
-           store->in_flight_bytes < store->options.in_flight_bytes;
+    struct memory_port *port = memory_port_of(base);
+    const struct memory_store *store = port->store;
+    bool room = store->refuse_calls == 0 &&
+                store->in_flight_bytes < store->options.in_flight_bytes;
+    port->wants_room |= !room;
+    return room;
 }
 
 /* ---- commits ------------------------------------------------------------- */
