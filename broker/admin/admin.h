@@ -12,8 +12,8 @@
 struct store;
 
 /* For the hook core_hooks.answer: the broker consists of these cores, at least
- * one, none of which may change meanwhile, the first of them worker 0; `store` is
- * theirs, or NULL. */
+ * one, none of which may change meanwhile, the first of them worker 0; `store`
+ * is theirs, or NULL. */
 enum broker_status admin_answer(const struct core *const *cores, size_t count,
     const struct store *store, struct broker_bytes topic,
     struct broker_bytes payload, struct buffer *reply);

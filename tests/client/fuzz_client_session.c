@@ -9,7 +9,7 @@
 #include "fuzz.h"
 
 #include "../core/allocator.h"
-#include "fake_broker.h"
+#include "fake_stream.h"
 
 #define BUFFER ((size_t)1 << 16)
 #define S      UINT64_C(1000000)
@@ -71,6 +71,23 @@ ponged(struct broker_client *client, enum broker_status status, void *user)
     fake->counts[FAKE_PONGED]++;
 }
 
+/* Plain ones, and from 128 on readers and durable consumers. */
+static uint32_t
+subscribe(struct fake *fake, uint8_t argument)
+{
+    bool for_next = argument % 2 != 0;
+    if (argument < 128) {
+        return for_next ? fake_subscribe_next(fake, "a/b")
+                        : fake_subscribe(fake, "a/#");
+    }
+    struct broker_client_consume asked = {.consumer = "work"};
+    if (argument % 4 < 2) {
+        asked = (struct broker_client_consume){
+            .stream = "S", .end = argument % 8 < 4};
+    }
+    return fake_consume(fake, asked, for_next);
+}
+
 static void
 call(struct fake *fake, enum step step, uint8_t argument)
 {
@@ -82,9 +99,7 @@ call(struct fake *fake, enum step step, uint8_t argument)
         run.publishes += status == BROKER_OK && argument % 2 == 0;
         break;
     case STEP_SUBSCRIBE:
-        run.subscriptions +=
-            (argument % 2 == 0 ? fake_subscribe(fake, "a/#")
-                               : fake_subscribe_next(fake, "a/b")) != 0;
+        run.subscriptions += subscribe(fake, argument) != 0;
         break;
     case STEP_REQUEST:
         status = fake_request(fake, "q", argument * S / 10);
@@ -104,8 +119,11 @@ call(struct fake *fake, enum step step, uint8_t argument)
         break;
     }
     case STEP_UNSUBSCRIBE:
-        status = session_unsubscribe(
-            &fake->session, id, argument % 3 == 0, NULL, NULL);
+        status = argument < 128 ? session_unsubscribe(&fake->session, id,
+                                      argument % 3 == 0, NULL, NULL)
+                                : session_settle(&fake->session, id,
+                                      (enum session_settle)(argument / 4 % 5),
+                                      argument / 8 % 8, argument % 2);
         break;
     case STEP_LEAVE:
         if (fake->session.state == SESSION_OPEN) {
@@ -163,7 +181,7 @@ feed_frame(struct fake *fake, const uint8_t *data, size_t size,
         BROKER_FRAME_PING, BROKER_FRAME_PONG, BROKER_FRAME_GOAWAY,
         BROKER_FRAME_PUBLISH, BROKER_FRAME_PUBACK, BROKER_FRAME_SUBACK,
         BROKER_FRAME_UNSUBACK, BROKER_FRAME_CONTEXT, BROKER_FRAME_GAP,
-        BROKER_FRAME_NOTICE};
+        BROKER_FRAME_NOTICE, BROKER_FRAME_CONSUME_REPLY, BROKER_FRAME_POSITION};
     uint8_t frame[BROKER_HEADER_BYTES + UINT8_MAX];
     if (size < FRAME_HEAD) {
         return size;
@@ -188,7 +206,7 @@ feed_good(struct fake *fake, uint8_t what, uint8_t id)
 {
     const uint32_t ids[] = {id % 4 + 1u, id / 4 % 4 + 1u};
     char reply_topic[REQUEST_TOPIC_BYTES_MAX + 1];
-    switch (what % 10) {
+    switch (what % 14) {
     case 0:
         return fake_puback(fake, id % 8, id / 8 + 1u, id % 3);
     case 1:
@@ -210,9 +228,21 @@ feed_good(struct fake *fake, uint8_t what, uint8_t id)
     case 8:
         requests_topic(fake->session.requests.inbox, id % 8, reply_topic);
         return fake_message(fake, reply_topic, "reply");
-    default:
+    case 9:
         return fake_error(fake, ids[0], BROKER_E_UNKNOWN_SUBSCRIPTION,
             BROKER_FRAME_UNSUBSCRIBE, BROKER_CLASS_REQUEST);
+    case 10:
+        return fake_consume_reply(
+            fake, ids[0], (enum broker_ack_mode)(id / 4 % 4), id / 16, id % 8);
+    case 11:
+        return fake_position(
+            fake, ids[0], id / 4 % 8, id / 32, id / 32 > 0 && id % 2);
+    case 12:
+        return fake_stream_messages(
+            fake, ids[0], id / 4 % 8, id / 32 + 1u, id % 2);
+    default:
+        return fake_error(fake, ids[0], BROKER_E_UNKNOWN_STREAM,
+            BROKER_FRAME_CONSUME, BROKER_CLASS_SUBSCRIPTION);
     }
 }
 

@@ -3,6 +3,8 @@
  * A fake broker with a store in memory; see stream_rig.h. */
 #include "stream_rig.h"
 
+#include "admin.h"
+#include "memory.h"
 #include "memory_internal.h"
 #include "session.h"
 

@@ -6,9 +6,8 @@
 #ifndef BROKER_TESTS_STREAM_RIG_H
 #define BROKER_TESTS_STREAM_RIG_H
 
-#include "admin.h"
 #include "expect.h"
-#include "memory.h"
+#include "store.h"
 #include "streams.h"
 
 struct rig {

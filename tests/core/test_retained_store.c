@@ -3,6 +3,7 @@
  * Retained values outlive the broker. PROTOCOL.md section 5.5. */
 #include "stream_rig.h"
 
+#include "memory.h"
 #include "retained_store.h"
 #include "session.h"
 

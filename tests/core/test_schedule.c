@@ -3,6 +3,7 @@
  * Messages with DELIVER_AT. PROTOCOL.md section 5.13. */
 #include "stream_rig.h"
 
+#include "memory.h"
 #include "session.h"
 
 #include <criterion/criterion.h>

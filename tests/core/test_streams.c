@@ -4,6 +4,8 @@
  * several workers, over a store in memory. PROTOCOL.md section 5.13. */
 #include "stream_rig.h"
 
+#include "admin.h"
+#include "memory.h"
 #include "session.h"
 
 #include <criterion/criterion.h>
