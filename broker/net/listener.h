@@ -16,8 +16,8 @@ struct server;
 struct listener;
 LIST_HEAD(listener_list, listener);
 
-/* Bind and listen to every socket address that `address` stands for, and put the
- * listeners on the server's list. False after logging why not. */
+/* Bind and listen to every socket address that `address` stands for, and put
+ * the listeners on the server's list. False after logging why not. */
 bool listener_open(struct server *server, const struct broker_address *address);
 
 /* Accept from now on; what came before waits in the kernel. False: the system
