@@ -88,7 +88,10 @@ apply_records(struct local *local, const struct entry *entry,
         publisher_store(
             &local->publishers, publisher, entry->number, entry->time_ms);
         if (!live) {
-            publisher_take(publisher, entry->number);
+            bool one = (entry->flags & ENTRY_ONE_NUMBER) != 0;
+            uint32_t before = one ? 0 : entry->count - 1;
+            publisher_take(
+                publisher, number_before(entry->number, before), entry->number);
         }
     }
     return true;
