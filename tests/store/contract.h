@@ -98,8 +98,8 @@ void contract_append(struct contract *rig, unsigned port,
 /* The same, and wait; its result. */
 struct store_result contract_store(
     struct contract *rig, struct store_append append);
-/* The same, again and again while it is answered with this, until it is not: for
- * what a store may take a while to see. Takes `records`. */
+/* The same, again and again while it is answered with this: for what a store
+ * may take a while to see. */
 struct store_result contract_store_unless(
     struct contract *rig, struct store_append append, enum store_status not );
 /* Store `count` records with ids from `id` on; the last sequence. */

@@ -3,7 +3,6 @@
  * What a store must hold; see model.h. */
 #include "model.h"
 
-#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,11 +61,30 @@ static void
 refuse(struct model_publisher *publisher, const struct model_op *op,
     enum store_status status)
 {
-    assert(publisher->refused_count < MODEL_REFUSALS);
-    unsigned i = publisher->refused_count++;
-    publisher->refused[i].first = first_number(op);
+    uint32_t first = first_number(op);
+    unsigned i = publisher->refused_count;
+    if (i != 0 && publisher->refused[i - 1].status == status &&
+        model_number_after(publisher->refused[i - 1].last, 1) == first) {
+        publisher->refused[i - 1].last = op->publish;
+        return;
+    }
+    if (i == MODEL_REFUSALS) {
+        publisher->forgot = true;
+        memmove(publisher->refused, publisher->refused + 1,
+            (MODEL_REFUSALS - 1) * sizeof publisher->refused[0]);
+        i--;
+    }
+    publisher->refused[i].first = first;
     publisher->refused[i].last = op->publish;
     publisher->refused[i].status = status;
+    publisher->refused_count = i + 1;
+}
+
+/* The numbers of one append, one by one: they are few. */
+static bool
+is_stored_by(uint32_t number, const struct model_op *op)
+{
+    return is_between(number, first_number(op), op->publish);
 }
 
 static void
@@ -74,9 +92,18 @@ take(struct model_publisher *publisher, const struct model_op *op)
 {
     unsigned kept = 0;
     for (unsigned i = 0; i < publisher->refused_count; i++) {
-        if (!is_between(op->publish, publisher->refused[i].first,
-                publisher->refused[i].last)) {
-            publisher->refused[kept++] = publisher->refused[i];
+        uint32_t first = publisher->refused[i].first;
+        uint32_t last = publisher->refused[i].last;
+        while (first != last && is_stored_by(first, op)) {
+            first = model_number_after(first, 1);
+        }
+        while (first != last && is_stored_by(last, op)) {
+            last = last == 1 ? UINT32_MAX : last - 1;
+        }
+        if (first != last || !is_stored_by(first, op)) {
+            publisher->refused[kept].first = first;
+            publisher->refused[kept].last = last;
+            publisher->refused[kept++].status = publisher->refused[i].status;
         }
     }
     publisher->refused_count = kept;

@@ -67,6 +67,7 @@ struct model_publisher {
         enum store_status status;
     } refused[MODEL_REFUSALS];
     unsigned refused_count;
+    bool forgot; /* some refusals: there were too many */
 };
 
 struct model_state {
