@@ -181,11 +181,11 @@ sim_open(struct file_system *system, const char *name, bool create,
     struct file *file = sim_must(calloc(1, sizeof *file));
     file->node = node;
     file->powered = sim->powered;
-    *out = file;
     if (end_call(sim) != 0) {
         free(file);
         return EIO;
     }
+    *out = file;
     return 0;
 }
 
