@@ -112,6 +112,10 @@ apply_stream(struct local *local, const struct entry *entry)
     if (stream == NULL) {
         return false;
     }
+    if (stream->durable) {
+        /* What the limits until now have taken stays away, at recovery too. */
+        local_retain(local, stream);
+    }
     stream->durable = true;
     stream->state.limits =
         (struct store_limits){.max_records = definition.max_records,
