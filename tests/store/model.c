@@ -64,6 +64,7 @@ refuse(struct model_publisher *publisher, const struct model_op *op,
     uint32_t first = first_number(op);
     unsigned i = publisher->refused_count;
     if (i != 0 && publisher->refused[i - 1].status == status &&
+        !publisher->refused[i - 1].maybe &&
         model_number_after(publisher->refused[i - 1].last, 1) == first) {
         publisher->refused[i - 1].last = op->publish;
         return;
@@ -77,6 +78,7 @@ refuse(struct model_publisher *publisher, const struct model_op *op,
     publisher->refused[i].first = first;
     publisher->refused[i].last = op->publish;
     publisher->refused[i].status = status;
+    publisher->refused[i].maybe = false;
     publisher->refused_count = i + 1;
 }
 
@@ -101,9 +103,9 @@ take(struct model_publisher *publisher, const struct model_op *op)
             last = last == 1 ? UINT32_MAX : last - 1;
         }
         if (first != last || !is_stored_by(first, op)) {
+            publisher->refused[kept] = publisher->refused[i];
             publisher->refused[kept].first = first;
-            publisher->refused[kept].last = last;
-            publisher->refused[kept++].status = publisher->refused[i].status;
+            publisher->refused[kept++].last = last;
         }
     }
     publisher->refused_count = kept;
@@ -245,6 +247,36 @@ model_apply(struct model_state *state, const struct model_op *op,
         put(state, op);
         break;
     }
+}
+
+void
+model_restart(struct model_state *state)
+{
+    for (unsigned p = 0; p < MODEL_PUBLISHERS; p++) {
+        struct model_publisher *publisher = &state->publishers[p];
+        for (unsigned i = 0; i < publisher->refused_count; i++) {
+            if (model_is_above(
+                    publisher->refused[i].last, publisher->highest)) {
+                publisher->refused[i].maybe = true;
+            }
+        }
+    }
+}
+
+bool
+model_may_forget(const struct model_state *state, const struct model_op *op)
+{
+    if (op->kind != MODEL_APPEND || op->publisher < 0 || !op->is_retry) {
+        return false;
+    }
+    const struct model_publisher *publisher = &state->publishers[op->publisher];
+    for (unsigned i = publisher->refused_count; i-- > 0;) {
+        if (is_between(op->publish, publisher->refused[i].first,
+                publisher->refused[i].last)) {
+            return publisher->refused[i].maybe;
+        }
+    }
+    return publisher->forgot;
 }
 
 /* ---- comparing ----------------------------------------------------------- */

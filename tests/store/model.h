@@ -65,6 +65,7 @@ struct model_publisher {
     struct {
         uint32_t first, last;
         enum store_status status;
+        bool maybe; /* it need not be known any more */
     } refused[MODEL_REFUSALS];
     unsigned refused_count;
     bool forgot; /* some refusals: there were too many */
@@ -79,10 +80,17 @@ struct model_state {
 /* What the answer has to be if the disk does not get in the way. */
 enum store_status model_judge(
     const struct model_state *state, const struct model_op *op);
+/* May a retry that is judged to be refused be a duplicate as well? */
+bool model_may_forget(
+    const struct model_state *state, const struct model_op *op);
 /* It was answered with this; with STORE_OK and seqs in op->result, or without:
  * they are not known. */
 void model_apply(struct model_state *state, const struct model_op *op,
     enum store_status status);
+
+/* The process was started anew: refusals above the highest number that was
+ * stored need not be known any more. */
+void model_restart(struct model_state *state);
 
 /* Is what was observed this state? False: `why` says what is not. */
 bool model_equal(const struct model_state *observed,

@@ -62,10 +62,8 @@ is_allowed(
     if (world->faulty && (status == STORE_NO_SPACE || status == STORE_FAILED)) {
         return true;
     }
-    /* A refusal may have been forgotten, if there were many. */
-    return op->kind == MODEL_APPEND && op->publisher >= 0 && op->is_retry &&
-           world->state.publishers[op->publisher].forgot &&
-           status != STORE_OK && expected != STORE_OK;
+    return status == STORE_DUPLICATE && expected != STORE_OK &&
+           model_may_forget(&world->state, op);
 }
 
 static void
@@ -344,6 +342,7 @@ check_store(struct world *world, bool all)
             world->report->found += (uint64_t)found;
             world->report->lost += count - (unsigned)found;
             adopt(world, observed);
+            model_restart(&world->state);
             memcpy(ops, world->ops, count * sizeof ops[0]);
             world->op_count = 0;
             world->failed = false;
