@@ -70,7 +70,7 @@ static bool
 wait_for(struct world *world, const bool *came)
 {
     for (unsigned i = 0; i < 10000 && !*came; i++) {
-        world_work(world, 1);
+        world_work(world, i == 0 ? 0 : 1); /* as little as it takes */
         if (world_is_bad(world) || world_is_off(world)) {
             return false;
         }
@@ -166,9 +166,13 @@ look_at_stream(
         return false;
     }
     /* How many bytes are left of what was trimmed is found out by the way. */
-    for (unsigned i = 0; i < 1000 && store_local_step(world->store); i++) {
+    bool rest = random_chance(&world->random, 20);
+    for (unsigned i = 0; rest && i < 1000; i++) {
+        if (!store_local_step(world->store)) {
+            break;
+        }
     }
-    if (!world_is_off(world) &&
+    if (rest && !world_is_off(world) &&
         store_stream_info(world->ports[0], number, &info)) {
         check_info(world, &info, stream);
     }
