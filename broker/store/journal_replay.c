@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TORN_MAGIC 0x4A544F52u /* "JTOR" */
+
 static size_t
 aligned(size_t offset)
 {
@@ -140,7 +142,7 @@ find_salt(struct journal *journal, struct source *source)
         return error;
     }
     size_t head = chunk->used < 32 ? chunk->used : 32;
-    if (is_zero(chunk->data, head) && is_zero(chunk->data, chunk->used)) {
+    if (is_zero(chunk->data + head, chunk->used - head)) {
         file->unfinished = true; /* the making of it was interrupted */
         return ENOENT;
     }
@@ -257,6 +259,25 @@ give(struct journal *journal, struct source *source, uint64_t applied,
     return true;
 }
 
+/* A batch that was not whole when the power went was never answered, and its
+ * number is given to another one now. Should the power go again before what
+ * lies before it is in the tables, the file goes on being read: it must not be
+ * taken for damage then, and not for the batch that has its number. */
+static int
+forget_tail(struct journal *journal, const struct source *source)
+{
+    struct file_system *files = journal->files;
+    struct file *file = source->file->file;
+    struct journal_scan scan = scan_of(source, journal->next - 1);
+    uint8_t magic[4];
+    if (!journal_scan_next(&scan, true)) {
+        return 0;
+    }
+    put_u32(magic, TORN_MAGIC);
+    int error = files->write(files, file, magic, sizeof magic, scan.offset);
+    return error == 0 ? files->sync(files, file) : error;
+}
+
 int
 journal_replay(struct journal *journal, struct chunk_pool *pool,
     uint64_t applied, journal_batch *batch, void *arg)
@@ -294,6 +315,9 @@ journal_replay(struct journal *journal, struct chunk_pool *pool,
         if (error == 0 &&
             !give(journal, &sources[i], applied, i + 1 < count, batch, arg)) {
             error = ENOMEM;
+        }
+        if (error == 0 && i + 1 == count) {
+            error = forget_tail(journal, &sources[i]);
         }
         chunk_unref(pool, sources[i].chunk);
     }

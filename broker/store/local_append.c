@@ -198,7 +198,7 @@ take(struct local *local, struct stream *stream, struct publisher *publisher,
         pending->publisher_first = first_number(append);
         pending->publisher_last = append->number;
         publisher->in_flight++;
-        publisher_take(publisher, append->number);
+        publisher_take(publisher, pending->publisher_first, append->number);
     }
     return STORE_OK;
 }

@@ -88,7 +88,10 @@ apply_records(struct local *local, const struct entry *entry,
         publisher_store(
             &local->publishers, publisher, entry->number, entry->time_ms);
         if (!live) {
-            publisher_take(publisher, entry->number);
+            bool one = (entry->flags & ENTRY_ONE_NUMBER) != 0;
+            uint32_t before = one ? 0 : entry->count - 1;
+            publisher_take(
+                publisher, number_before(entry->number, before), entry->number);
         }
     }
     return true;
@@ -108,6 +111,10 @@ apply_stream(struct local *local, const struct entry *entry)
     }
     if (stream == NULL) {
         return false;
+    }
+    if (stream->durable) {
+        /* What the limits until now have taken stays away, at recovery too. */
+        local_retain(local, stream);
     }
     stream->durable = true;
     stream->state.limits =

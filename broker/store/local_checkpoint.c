@@ -75,44 +75,63 @@ checkpoint_prepare(struct local *local)
 
 /* ---- one transaction ----------------------------------------------------- */
 
-/* What can go on disk, and what was trimmed there but not counted. */
-static void
-measure_trim(struct local *local, struct row *row)
+/* From which block on is what is left? */
+static int
+find_keep_from(struct base *base, struct row *row)
 {
-    struct base *base = local->base;
     uint8_t key[BLOCK_KEY_BYTES];
     struct base_item item;
     uint64_t first_seq = row->state.first_seq;
     row->keep_from = first_seq;
     block_key(key, row->stream->number, first_seq);
-    if (base->seek(base, BASE_BLOCKS, key, sizeof key, true, &item) == 0 &&
-        block_is_of(&item, row->stream->number) &&
+    int error = base->seek(base, BASE_BLOCKS, key, sizeof key, true, &item);
+    if (error == 0 && block_is_of(&item, row->stream->number) &&
         block_last_seq(&item) >= first_seq) {
         row->keep_from = get_u64(item.key + 4);
     }
-    if (row->counted >= first_seq) {
-        return;
-    }
+    return error == ENOENT ? 0 : error;
+}
+
+/* What was trimmed on disk, but not counted. */
+static int
+measure_debt(struct base *base, struct row *row)
+{
+    uint8_t key[BLOCK_KEY_BYTES];
+    struct base_item item;
     block_key(key, row->stream->number, row->counted);
-    if (base->seek(base, BASE_BLOCKS, key, sizeof key, true, &item) != 0 ||
-        !block_is_of(&item, row->stream->number)) {
-        if (base->seek(base, BASE_BLOCKS, key, sizeof key, false, &item) != 0) {
-            return;
-        }
+    int error = base->seek(base, BASE_BLOCKS, key, sizeof key, true, &item);
+    if (error == ENOENT ||
+        (error == 0 && !block_is_of(&item, row->stream->number))) {
+        error = base->seek(base, BASE_BLOCKS, key, sizeof key, false, &item);
     }
-    do {
-        if (!block_is_of(&item, row->stream->number) ||
-            get_u64(item.key + 4) >= first_seq) {
-            break;
-        }
-        block_count(&item, row->counted, first_seq, &row->debt_records,
-            &row->debt_bytes);
-    } while (base->next(base, BASE_BLOCKS, &item) == 0);
+    while (error == 0 && block_is_of(&item, row->stream->number) &&
+           get_u64(item.key + 4) < row->state.first_seq) {
+        block_count(&item, row->counted, row->state.first_seq,
+            &row->debt_records, &row->debt_bytes);
+        error = base->next(base, BASE_BLOCKS, &item);
+    }
+    return error == ENOENT ? 0 : error;
+}
+
+/* What can go on disk, and what was trimmed there but not counted. Where the
+ * tables are damaged nothing goes. */
+static int
+measure_trim(struct local *local, struct row *row)
+{
+    int error = find_keep_from(local->base, row);
+    if (error == 0 && row->counted < row->state.first_seq) {
+        error = measure_debt(local->base, row);
+    }
     if (row->debt_records > row->state.records ||
         row->debt_bytes > row->state.bytes) {
         row->debt_records = row->state.records; /* damage: count no lower */
         row->debt_bytes = row->state.bytes;
     }
+    if (error == EBADMSG) {
+        row->keep_from = 0;
+        error = 0;
+    }
+    return error;
 }
 
 static int
@@ -281,16 +300,19 @@ write_frozen(struct local *local, int slot)
         return ENOMEM;
     }
     int error = base->view_begin(base);
+    bool is_viewed = error == 0;
     for (size_t i = 0; i < checkpoint->row_count && error == 0; i++) {
         struct row *row = &checkpoint->rows[i];
         row->debt_records = 0;
         row->debt_bytes = 0;
         if (!row->removed) {
-            measure_trim(local, row);
+            error = measure_trim(local, row);
         }
     }
-    if (error == 0) {
+    if (is_viewed) {
         base->view_end(base);
+    }
+    if (error == 0) {
         do {
             error = write_all(local, slot, writer);
         } while (error == EAGAIN);

@@ -137,8 +137,8 @@ refuse(struct local *local, struct pending *pending, enum store_status status)
             local_stream_free(local, stream);
         }
     }
-    if (pending->status == STORE_OK || pending->status == STORE_CONFLICT ||
-        (pending->status == STORE_DUPLICATE && !pending->is_durable)) {
+    /* Any other answer may be owed to what is not stored now. */
+    if (pending->status != STORE_DUPLICATE || !pending->is_durable) {
         pending->status = status;
         pending->first_seq = 0;
         pending->last_seq = 0;

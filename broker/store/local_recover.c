@@ -13,14 +13,17 @@
 
 /* ---- the tables ---------------------------------------------------------- */
 
+/* False: there is none, or it is damaged; or with !*ok reading it fails. */
 static bool
-get_number(struct base *base, const char *name, uint64_t *value)
+get_number(struct base *base, const char *name, uint64_t *value, bool *ok)
 {
     struct base_item item;
     size_t len = strlen(name);
-    if (base->seek(base, BASE_META, name, len, false, &item) != 0 ||
-        item.key_bytes != len || memcmp(item.key, name, len) != 0 ||
-        item.bytes != 12 || checksum(item.data, 8) != get_u32(item.data + 8)) {
+    int error = base->seek(base, BASE_META, name, len, false, &item);
+    *ok = *ok && (error == 0 || error == ENOENT || error == EBADMSG);
+    if (error != 0 || item.key_bytes != len ||
+        memcmp(item.key, name, len) != 0 || item.bytes != 12 ||
+        checksum(item.data, 8) != get_u32(item.data + 8)) {
         return false;
     }
     *value = get_u64(item.data);
@@ -64,6 +67,17 @@ load_stream(struct local *local, const struct base_item *item)
     stream->open_last = values.last_seq;
     stream->open_time_ms = values.last_time_ms;
     return true;
+}
+
+/* Has all been read that is there? What is damaged is left out; but if reading
+ * fails nothing may be concluded from what does not come. */
+static bool
+is_all(struct local *local, int error, const char *what)
+{
+    if (error == EBADMSG) {
+        local_damage(local, 1, "%s: the tables are damaged", what);
+    }
+    return error == 0 || error == ENOENT || error == EBADMSG;
 }
 
 struct seen {
@@ -136,6 +150,7 @@ load_publishers(struct local *local)
         }
         error = base->next(base, BASE_PUBLISHERS, &item);
     }
+    ok = ok && is_all(local, error, "publishers");
     if (list.count > 0) {
         qsort(list.at, list.count, sizeof list.at[0], by_time);
     }
@@ -168,7 +183,7 @@ adopt_blocks(struct local *local)
         block_key(key, number + 1, 0);
         error = base->seek(base, BASE_BLOCKS, key, sizeof key, false, &item);
     }
-    return true;
+    return is_all(local, error, "records");
 }
 
 static bool
@@ -187,13 +202,14 @@ load_tables(struct local *local, uint64_t *applied)
         ok = load_stream(local, &item);
         error = base->next(base, BASE_STREAMS, &item);
     }
-    if (!get_number(base, "applied", applied)) {
+    ok = ok && is_all(local, error, "streams");
+    if (!get_number(base, "applied", applied, &ok)) {
         *applied = 0;
         if (!empty) {
             local_damage(local, 1, "which commits the tables hold is damaged");
         }
     }
-    if (get_number(base, "next stream", &next_stream) &&
+    if (get_number(base, "next stream", &next_stream, &ok) &&
         next_stream > local->next_stream && next_stream < UINT32_MAX / 2) {
         local->next_stream = (uint32_t)next_stream;
     }

@@ -213,24 +213,40 @@ publisher_judge(const struct publisher *publisher, uint32_t number)
     return STORE_DUPLICATE;
 }
 
-void
-publisher_take(struct publisher *publisher, uint32_t number)
+/* What is left of it before `first`, and else behind `last`; false: nothing. */
+static bool
+cut_range(struct refused *range, uint32_t first, uint32_t last)
 {
-    if (publisher->highest == 0 || number_above(number, publisher->highest)) {
-        publisher->highest = number;
+    bool overlaps = in_range(range, first) || in_range(range, last) ||
+                    range->first - first <= last - first;
+    if (!overlaps) {
+        return true;
     }
-    /* What was refused and is stored now was the newest refusal. */
-    while (
-        publisher->refused_count > 0 &&
-        in_range(&publisher->refused[publisher->refused_count - 1], number)) {
-        struct refused *range =
-            &publisher->refused[publisher->refused_count - 1];
-        if (number != range->last) {
-            range->first = number + 1;
-        } else {
-            publisher->refused_count--;
+    if (range->first != first && in_range(range, first)) {
+        range->last = number_before(first, 1);
+        return true;
+    }
+    if (range->last != last && in_range(range, last)) {
+        range->first = last + 1;
+        return true;
+    }
+    return false;
+}
+
+void
+publisher_take(struct publisher *publisher, uint32_t first, uint32_t last)
+{
+    if (publisher->highest == 0 || number_above(last, publisher->highest)) {
+        publisher->highest = last;
+    }
+    uint8_t kept = 0;
+    for (uint8_t i = 0; i < publisher->refused_count; i++) {
+        struct refused range = publisher->refused[i];
+        if (cut_range(&range, first, last)) {
+            publisher->refused[kept++] = range;
         }
     }
+    publisher->refused_count = kept;
 }
 
 void

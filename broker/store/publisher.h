@@ -70,7 +70,8 @@ struct publisher *publishers_get(struct publishers *publishers,
 /* What is to be answered to a retry of this number: STORE_OK for "store it". */
 enum store_status publisher_judge(
     const struct publisher *publisher, uint32_t number);
-void publisher_take(struct publisher *publisher, uint32_t number);
+/* These are stored: what was refused of them is not refused any more. */
+void publisher_take(struct publisher *publisher, uint32_t first, uint32_t last);
 void publisher_refuse(struct publisher *publisher, uint32_t first,
     uint32_t last, enum store_status status);
 /* Records with this highest number are durable. */

@@ -242,15 +242,41 @@ contract_done(void *arg, const struct store_result *result)
     answer->result = *result;
 }
 
+static enum store_status
+try_append(struct contract *rig, unsigned port,
+    const struct store_append *append, struct contract_answer *answer)
+{
+    contract_begin(rig, answer, port);
+    enum store_status status =
+        store_append(rig->ports[port].port, append, contract_done, answer);
+    contract_end_call(rig);
+    return status;
+}
+
+/* After STORE_AGAIN: until `room` is called. */
+static void
+wait_for_room(struct contract *rig, unsigned port)
+{
+    int64_t deadline = now_ms() + DEADLINE_MS;
+    unsigned rooms = rig->ports[port].rooms;
+    contract_settle(rig, true);
+    while (rig->ports[port].rooms == rooms) {
+        cr_assert(contract_engine.work == NULL && now_ms() < deadline,
+            "`room` is not called");
+        sleep_until_woken(rig);
+        contract_settle(rig, true);
+    }
+}
+
 void
 contract_append(struct contract *rig, unsigned port, struct store_append append,
     struct contract_answer *answer)
 {
-    contract_begin(rig, answer, port);
-    cr_assert_eq(
-        store_append(rig->ports[port].port, &append, contract_done, answer),
-        STORE_OK);
-    contract_end_call(rig);
+    enum store_status status;
+    while ((status = try_append(rig, port, &append, answer)) == STORE_AGAIN) {
+        wait_for_room(rig, port);
+    }
+    cr_assert_eq(status, STORE_OK);
     memset((void *)append.records, 0xAA, append.bytes); /* copied by now */
     free((void *)append.records);
 }
@@ -261,6 +287,27 @@ contract_store(struct contract *rig, struct store_append append)
     struct contract_answer answer;
     contract_append(rig, 0, append, &answer);
     contract_wait(rig, &answer.came);
+    return answer.result;
+}
+
+struct store_result
+contract_store_unless(
+    struct contract *rig, struct store_append append, enum store_status not )
+{
+    int64_t deadline = now_ms() + DEADLINE_MS;
+    struct contract_answer answer;
+    do {
+        struct store_append copy = append;
+        uint8_t *records = malloc(append.bytes);
+        cr_assert_not_null(records);
+        memcpy(records, append.records, append.bytes);
+        copy.records = records;
+        contract_append(rig, 0, copy, &answer);
+        contract_wait(rig, &answer.came);
+        contract_settle(rig, true);
+        cr_assert_lt(now_ms(), deadline, "status %d stays", (int)not );
+    } while (answer.result.status == not );
+    free((void *)append.records);
     return answer.result;
 }
 

@@ -92,12 +92,16 @@ struct contract_records contract_records(
 /* An append of such records at CONTRACT_TIME; free `records`. */
 struct store_append contract_append_of(
     uint32_t stream, uint64_t id, uint32_t count);
-/* Submit it, give its records back. The call must be taken. */
+/* Submit it, when there is room, and give its records back. */
 void contract_append(struct contract *rig, unsigned port,
     struct store_append append, struct contract_answer *answer);
 /* The same, and wait; its result. */
 struct store_result contract_store(
     struct contract *rig, struct store_append append);
+/* The same, again and again while it is answered with this: for what a store
+ * may take a while to see. */
+struct store_result contract_store_unless(
+    struct contract *rig, struct store_append append, enum store_status not );
 /* Store `count` records with ids from `id` on; the last sequence. */
 uint64_t contract_fill(
     struct contract *rig, uint32_t stream, uint64_t id, uint32_t count);

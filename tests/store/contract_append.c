@@ -385,7 +385,7 @@ Test(bounds, too_much_in_flight_is_told_and_so_is_room)
     enum { MAX = 200 };
     struct contract *rig = contract_new_with(64 * 1024);
     uint32_t stream = contract_stream(rig, "S", NULL);
-    struct contract_answer answers[MAX];
+    struct contract_answer answers[MAX + 1];
     struct contract_records records = contract_records(1, 1, 1000);
     struct store_append append = {.stream = stream,
         .records = records.data,
@@ -409,10 +409,11 @@ Test(bounds, too_much_in_flight_is_told_and_so_is_room)
     cr_assert_gt(stats.in_flight_bytes, 0);
     cr_assert_eq(rig->ports[0].rooms, 0);
     contract_wait(rig, &answers[taken - 1].came);
+    contract_append(rig, 0, append, &answers[taken]); /* frees its records */
+    contract_wait(rig, &answers[taken].came);
     contract_settle(rig, true);
     cr_assert_geq(rig->ports[0].rooms, 1, "room was not told");
-    cr_assert(store_has_room(rig->ports[0].port));
-    cr_assert_eq(contract_store(rig, append).status, STORE_OK);
+    cr_assert_eq(answers[taken].result.status, STORE_OK);
     struct contract_read *read = contract_read_all(rig, stream, 0);
     cr_assert_eq(read->count, taken + 1);
     free(read);

@@ -46,7 +46,8 @@ Test(no_space, is_told_and_passes)
     struct store_append append = contract_append_of(stream, 6, 2);
     append.values = &value;
     append.value_count = 1;
-    cr_assert_eq(contract_store(rig, append).status, STORE_OK);
+    cr_assert_eq(
+        contract_store_unless(rig, append, STORE_NO_SPACE).status, STORE_OK);
     contract_reopen(rig, true);
     contract_expect_ids(rig, stream, 1, 7);
     contract_expect_value(rig, "key", "new");
@@ -66,8 +67,10 @@ Test(no_space, a_retry_is_not_a_duplicate_of_what_was_not_stored)
     cr_assert_eq(contract_store(rig, numbered(stream, 2, 2, false)).status,
         STORE_NO_SPACE);
     contract_engine.no_space(rig, false);
-    cr_assert_eq(
-        contract_store(rig, numbered(stream, 3, 2, false)).status, STORE_OK);
+    cr_assert_eq(contract_store_unless(
+                     rig, numbered(stream, 3, 2, false), STORE_NO_SPACE)
+                     .status,
+        STORE_OK);
     enum store_status status =
         contract_store(rig, numbered(stream, 2, 3, true)).status;
     cr_assert_neq(status, STORE_DUPLICATE, "it was not stored");
@@ -101,9 +104,11 @@ Test(failure, stays_until_a_restart_and_reading_goes_on)
     contract_reopen(rig, true);
     store_get_stats(rig->store, &stats);
     cr_assert_not(stats.failed);
-    contract_expect_ids(rig, stream, 1, 5);
-    contract_expect_value(rig, "key", "old");
-    contract_fill(rig, stream, 6, 1);
-    contract_expect_ids(rig, stream, 1, 6);
+    /* Of what failed it is not known whether it got there. */
+    uint64_t records = contract_info(rig, stream).records;
+    cr_assert(records == 5 || records == 6);
+    contract_expect_ids(rig, stream, 1, records);
+    contract_fill(rig, stream, records + 1, 1);
+    contract_expect_ids(rig, stream, 1, records + 1);
     contract_free(rig);
 }

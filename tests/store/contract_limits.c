@@ -190,7 +190,9 @@ Test(limits, that_discard_what_is_new)
     cr_assert_eq(
         contract_trim(rig, stream, contract_info(rig, stream).first_seq + 2),
         STORE_OK);
-    contract_fill(rig, stream, 6, 1);
+    result = contract_store_unless(
+        rig, contract_append_of(stream, 6, 1), STORE_FULL);
+    cr_assert_eq(result.status, STORE_OK);
     contract_expect_ids(rig, stream, 3, 4);
     contract_free(rig);
 }
@@ -218,18 +220,16 @@ Test(limits, of_age_trim_also_what_discards_what_is_new)
 {
     struct contract *rig = contract_new();
     const struct store_limits limits = {
-        .max_records = 4, .max_age_ms = 1000, .discard_new = true};
+        .max_records = 4, .max_age_ms = 10000, .discard_new = true};
     uint32_t stream = contract_stream(rig, "S", &limits);
     cr_assert_eq(store_at(rig, stream, 1, CONTRACT_TIME), STORE_OK);
-    cr_assert_eq(store_at(rig, stream, 3, CONTRACT_TIME + 900), STORE_OK);
-    cr_assert_eq(store_at(rig, stream, 5, CONTRACT_TIME + 1000), STORE_FULL);
-    contract_engine.set_time(rig, CONTRACT_TIME + 1500);
-    contract_settle(rig, true);
-    enum store_status status = store_at(rig, stream, 5, CONTRACT_TIME + 1500);
-    if (status == STORE_FULL) { /* it may take a turn */
-        contract_settle(rig, true);
-        status = store_at(rig, stream, 5, CONTRACT_TIME + 1500);
-    }
+    cr_assert_eq(store_at(rig, stream, 3, CONTRACT_TIME + 9000), STORE_OK);
+    cr_assert_eq(store_at(rig, stream, 5, CONTRACT_TIME + 10000), STORE_FULL);
+    contract_engine.set_time(rig, CONTRACT_TIME + 15000);
+    struct store_append append = contract_append_of(stream, 5, 2);
+    append.time_ms = CONTRACT_TIME + 15000;
+    enum store_status status =
+        contract_store_unless(rig, append, STORE_FULL).status;
     cr_assert_eq(status, STORE_OK);
     contract_expect_ids(rig, stream, 3, 4);
     contract_free(rig);

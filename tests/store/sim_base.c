@@ -36,6 +36,9 @@ struct sim_base {
     bool at_valid;
     struct sim_base_fault fault;
     uint64_t counts[SIM_BASE_CALLS], matched, failed;
+    uint64_t cut_left;
+    void (*cut)(void *arg);
+    void *cut_arg;
 };
 
 static struct sim_base *
@@ -249,6 +252,13 @@ base_commit(struct base *base)
         }
         return end_transaction(sim, error);
     }
+    if (sim->cut_left != 0 && --sim->cut_left == 0) {
+        version_move(&sim->doubtful, &sim->working);
+        sim->has_doubtful = true;
+        sim_base_power_off(base);
+        sim->cut(sim->cut_arg);
+        return end_transaction(sim, EIO);
+    }
     version_move(&sim->committed, &sim->working);
     version_clear(&sim->doubtful);
     sim->has_doubtful = false;
@@ -396,11 +406,22 @@ sim_base_failed(const struct base *base)
 }
 
 void
+sim_base_cut_at(
+    struct base *base, uint64_t n, void (*cut)(void *arg), void *arg)
+{
+    struct sim_base *sim = sim_of(base);
+    sim->cut_left = n;
+    sim->cut = cut;
+    sim->cut_arg = arg;
+}
+
+void
 sim_base_power_off(struct base *base)
 {
     struct sim_base *sim = sim_of(base);
     assert(!sim->is_off);
     sim->is_off = true;
+    sim->cut_left = 0;
     if (sim->has_doubtful && random_chance(&sim->random, 50)) {
         version_move(&sim->committed, &sim->doubtful);
     }

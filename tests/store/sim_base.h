@@ -36,6 +36,10 @@ struct base *sim_base_new(uint64_t seed);
 void sim_base_fault(struct base *base, const struct sim_base_fault *fault);
 uint64_t sim_base_count(const struct base *base, unsigned calls);
 uint64_t sim_base_failed(const struct base *base);
+/* The power goes in the middle of the n-th commit from now; `cut` is called
+ * then. 0: it does not. */
+void sim_base_cut_at(
+    struct base *base, uint64_t n, void (*cut)(void *arg), void *arg);
 /* From now on every call fails; then what is left is there again. */
 void sim_base_power_off(struct base *base);
 void sim_base_power_on(struct base *base);

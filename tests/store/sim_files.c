@@ -5,6 +5,7 @@
 
 #include "../core/random.h"
 #include "sim_bytes.h"
+#include "sim_names.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -12,7 +13,6 @@
 #include <string.h>
 #include <sys/queue.h>
 
-#define NAME_BYTES   64
 #define SECTOR_BYTES 512u
 
 /* A write that is not durable yet, or with `data` NULL a truncation to
@@ -32,21 +32,11 @@ struct node {
     STAILQ_HEAD(, change) changes;
 };
 
-struct name {
-    char text[NAME_BYTES];
-    struct node *node; /* NULL: there is none of this name */
-};
-
-struct names {
-    struct name *list;
-    size_t count;
-};
-
 /* A change of names: `name` stands for `node` from now on (NULL: for nothing),
  * and if `from` is not empty, that for nothing. */
 struct naming {
     STAILQ_ENTRY(naming) next;
-    char name[NAME_BYTES], from[NAME_BYTES];
+    char name[SIM_NAME_BYTES], from[SIM_NAME_BYTES];
     struct node *node;
     bool doomed;
 };
@@ -59,65 +49,23 @@ struct file {
 struct sim {
     struct file_system base;
     struct random random;
-    struct names now, durable;
+    struct sim_names now, durable;
     SLIST_HEAD(, node) nodes;
     STAILQ_HEAD(, naming) namings;
     struct sim_fault fault;
     uint64_t counts[SIM_CALLS], matched, failed;
     uint64_t capacity; /* 0: no limit */
     uint32_t powered;  /* how often power came; even: it is off */
+    uint64_t cut_left; /* calls; 0: no cut is to come */
+    bool cut_now;
+    void (*cut)(void *arg);
+    void *cut_arg;
 };
 
 static struct sim *
 sim_of(struct file_system *system)
 {
     return (struct sim *)system;
-}
-
-/* ---- names --------------------------------------------------------------- */
-
-static struct name *
-names_find(const struct names *names, const char *text)
-{
-    for (size_t i = 0; i < names->count; i++) {
-        if (strcmp(names->list[i].text, text) == 0) {
-            return &names->list[i];
-        }
-    }
-    return NULL;
-}
-
-static struct node *
-names_get(const struct names *names, const char *text)
-{
-    const struct name *name = names_find(names, text);
-    return name != NULL ? name->node : NULL;
-}
-
-static void
-names_set(struct names *names, const char *text, struct node *node)
-{
-    struct name *name = names_find(names, text);
-    if (name == NULL) {
-        names->list = sim_must(
-            realloc(names->list, (names->count + 1) * sizeof *names->list));
-        name = &names->list[names->count++];
-        memset(name, 0, sizeof *name);
-        assert(strlen(text) < NAME_BYTES);
-        strcpy(name->text, text);
-    }
-    name->node = node;
-}
-
-static void
-names_copy(struct names *to, const struct names *from)
-{
-    for (size_t i = 0; i < to->count; i++) {
-        to->list[i].node = NULL;
-    }
-    for (size_t i = 0; i < from->count; i++) {
-        names_set(to, from->list[i].text, from->list[i].node);
-    }
 }
 
 static struct node *
@@ -134,14 +82,14 @@ name_change(
     struct sim *sim, const char *name, const char *from, struct node *node)
 {
     struct naming *naming = sim_must(calloc(1, sizeof *naming));
-    assert(strlen(name) < NAME_BYTES && strlen(from) < NAME_BYTES);
+    assert(strlen(name) < SIM_NAME_BYTES && strlen(from) < SIM_NAME_BYTES);
     strcpy(naming->name, name);
     strcpy(naming->from, from);
     naming->node = node;
     STAILQ_INSERT_TAIL(&sim->namings, naming, next);
-    names_set(&sim->now, name, node);
+    sim_names_set(&sim->now, name, node);
     if (from[0] != 0) {
-        names_set(&sim->now, from, NULL);
+        sim_names_set(&sim->now, from, NULL);
     }
 }
 
@@ -155,6 +103,9 @@ begin_call(struct sim *sim, enum sim_call call)
     if (sim->powered % 2 == 0) {
         return EIO;
     }
+    if (sim->cut_left != 0 && (SIM_CHANGES & SIM_BIT(call)) != 0) {
+        sim->cut_now = --sim->cut_left == 0;
+    }
     if ((sim->fault.calls & SIM_BIT(call)) == 0) {
         return 0;
     }
@@ -165,6 +116,19 @@ begin_call(struct sim *sim, enum sim_call call)
     }
     sim->failed++;
     return sim->fault.error;
+}
+
+/* A call that changes something has done it; the power may go now. */
+static int
+end_call(struct sim *sim)
+{
+    if (!sim->cut_now) {
+        return 0;
+    }
+    sim->cut_now = false;
+    sim_files_power_off(&sim->base);
+    sim->cut(sim->cut_arg);
+    return EIO;
 }
 
 static int
@@ -206,7 +170,7 @@ sim_open(struct file_system *system, const char *name, bool create,
     if (error != 0) {
         return error;
     }
-    struct node *node = names_get(&sim->now, name);
+    struct node *node = sim_names_get(&sim->now, name);
     if (node == NULL) {
         if (!create) {
             return ENOENT;
@@ -217,6 +181,10 @@ sim_open(struct file_system *system, const char *name, bool create,
     struct file *file = sim_must(calloc(1, sizeof *file));
     file->node = node;
     file->powered = sim->powered;
+    if (end_call(sim) != 0) {
+        free(file);
+        return EIO;
+    }
     *out = file;
     return 0;
 }
@@ -268,7 +236,7 @@ sim_write(struct file_system *system, struct file *file, const void *src,
         return error;
     }
     add_change(node, src, len, offset);
-    return 0;
+    return end_call(sim);
 }
 
 static int
@@ -311,6 +279,9 @@ sim_sync(struct file_system *system, struct file *file)
         }
         return error;
     }
+    if (end_call(sim) != 0) {
+        return EIO;
+    }
     while ((change = STAILQ_FIRST(&node->changes)) != NULL) {
         STAILQ_REMOVE_HEAD(&node->changes, next);
         if (change->doomed) {
@@ -343,6 +314,7 @@ sim_truncate(struct file_system *system, struct file *file, uint64_t size)
     int error = begin_file_call(sim, SIM_TRUNCATE, file);
     if (error == 0) {
         add_change(file->node, NULL, 0, size);
+        error = end_call(sim);
     }
     return error;
 }
@@ -355,12 +327,12 @@ sim_rename(struct file_system *system, const char *from, const char *to)
     if (error != 0) {
         return error;
     }
-    struct node *node = names_get(&sim->now, from);
+    struct node *node = sim_names_get(&sim->now, from);
     if (node == NULL) {
         return ENOENT;
     }
     name_change(sim, to, from, node);
-    return 0;
+    return end_call(sim);
 }
 
 static int
@@ -371,23 +343,23 @@ sim_unlink(struct file_system *system, const char *name)
     if (error != 0) {
         return error;
     }
-    if (names_get(&sim->now, name) == NULL) {
+    if (sim_names_get(&sim->now, name) == NULL) {
         return ENOENT;
     }
     name_change(sim, name, "", NULL);
-    return 0;
+    return end_call(sim);
 }
 
 static void
-apply_naming(struct names *names, const struct naming *naming)
+apply_naming(struct sim_names *names, const struct naming *naming)
 {
     if (naming->from[0] != 0) {
-        if (names_get(names, naming->from) != naming->node) {
+        if (sim_names_get(names, naming->from) != naming->node) {
             return; /* it did not get there */
         }
-        names_set(names, naming->from, NULL);
+        sim_names_set(names, naming->from, NULL);
     }
-    names_set(names, naming->name, naming->node);
+    sim_names_set(names, naming->name, naming->node);
 }
 
 static int
@@ -402,6 +374,9 @@ sim_sync_names(struct file_system *system)
             naming->doomed = naming->doomed || random_chance(&sim->random, 50);
         }
         return error;
+    }
+    if (end_call(sim) != 0) {
+        return EIO;
     }
     while ((naming = STAILQ_FIRST(&sim->namings)) != NULL) {
         STAILQ_REMOVE_HEAD(&sim->namings, next);
@@ -528,6 +503,8 @@ sim_files_power_off(struct file_system *system)
     struct node *node;
     assert(sim->powered % 2 == 1);
     sim->powered++;
+    sim->cut_left = 0;
+    sim->cut_now = false;
     while ((naming = STAILQ_FIRST(&sim->namings)) != NULL) {
         STAILQ_REMOVE_HEAD(&sim->namings, next);
         if (!naming->doomed && random_chance(&sim->random, 50)) {
@@ -535,11 +512,27 @@ sim_files_power_off(struct file_system *system)
         }
         free(naming);
     }
-    names_copy(&sim->now, &sim->durable);
+    sim_names_copy(&sim->now, &sim->durable);
     SLIST_FOREACH(node, &sim->nodes, next)
     {
         cut_node(sim, node);
     }
+}
+
+void
+sim_files_cut_at(
+    struct file_system *system, uint64_t n, void (*cut)(void *arg), void *arg)
+{
+    struct sim *sim = sim_of(system);
+    sim->cut_left = n;
+    sim->cut = cut;
+    sim->cut_arg = arg;
+}
+
+bool
+sim_files_is_off(const struct file_system *system)
+{
+    return ((const struct sim *)system)->powered % 2 == 0;
 }
 
 void
@@ -586,7 +579,7 @@ sim_files_capacity(struct file_system *system, uint64_t bytes)
 const char *
 sim_files_next(const struct file_system *system, const char *name)
 {
-    const struct names *names = &((const struct sim *)system)->now;
+    const struct sim_names *names = &((const struct sim *)system)->now;
     bool found = name == NULL;
     for (size_t i = 0; i < names->count; i++) {
         if (found && names->list[i].node != NULL) {
@@ -600,7 +593,7 @@ sim_files_next(const struct file_system *system, const char *name)
 struct file_system *
 sim_files_copy(const struct file_system *system, uint64_t seed)
 {
-    const struct names *names = &((const struct sim *)system)->now;
+    const struct sim_names *names = &((const struct sim *)system)->now;
     struct file_system *copy = sim_files_new(seed);
     if (copy == NULL) {
         return NULL;
@@ -611,8 +604,8 @@ sim_files_copy(const struct file_system *system, uint64_t seed)
             struct node *node = node_new(sim);
             sim_bytes_copy(&node->now, &names->list[i].node->now);
             sim_bytes_copy(&node->durable, &node->now);
-            names_set(&sim->now, names->list[i].text, node);
-            names_set(&sim->durable, names->list[i].text, node);
+            sim_names_set(&sim->now, names->list[i].text, node);
+            sim_names_set(&sim->durable, names->list[i].text, node);
         }
     }
     return copy;
@@ -621,7 +614,7 @@ sim_files_copy(const struct file_system *system, uint64_t seed)
 uint8_t *
 sim_files_bytes(struct file_system *system, const char *name, size_t *size)
 {
-    struct node *node = names_get(&sim_of(system)->now, name);
+    struct node *node = sim_names_get(&sim_of(system)->now, name);
     if (node == NULL) {
         return NULL;
     }
@@ -632,7 +625,7 @@ sim_files_bytes(struct file_system *system, const char *name, size_t *size)
 void
 sim_files_shorten(struct file_system *system, const char *name, size_t size)
 {
-    struct node *node = names_get(&sim_of(system)->now, name);
+    struct node *node = sim_names_get(&sim_of(system)->now, name);
     assert(node != NULL && size <= node->now.size);
     sim_bytes_resize(&node->now, size);
     sim_bytes_copy(&node->durable, &node->now);

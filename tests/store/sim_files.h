@@ -58,6 +58,12 @@ uint64_t sim_files_failed(const struct file_system *system);
 /* The disk holds so many bytes of all files together; 0: no limit. */
 void sim_files_capacity(struct file_system *system, uint64_t bytes);
 
+/* The power goes in the middle of the n-th call from now that changes
+ * something (SIM_CHANGES), 1 the next; `cut` is called then. 0: it does not. */
+void sim_files_cut_at(
+    struct file_system *system, uint64_t n, void (*cut)(void *arg), void *arg);
+bool sim_files_is_off(const struct file_system *system);
+
 /* From now on every call fails and does nothing. */
 void sim_files_power_off(struct file_system *system);
 /* What is left is there again; files that were open stay dead. */
