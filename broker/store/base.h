@@ -69,4 +69,8 @@ struct base {
 int base_lmdb_open(const char *path, bool create, bool read_only,
     struct base **out, char *why, size_t why_size);
 
+/* Before that, for a process without threads: 0, or EBADMSG if walking through
+ * the file fails or would crash this process. Large files are not checked. */
+int base_lmdb_check(const char *path);
+
 #endif

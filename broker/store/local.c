@@ -264,7 +264,12 @@ open_tables(
 {
     char path[PATH_BYTES];
     snprintf(path, sizeof path, "%s/" TABLES, directory);
-    int error = base_lmdb_open(path, true, false, &local->base, why, why_size);
+    int error = base_lmdb_check(path);
+    if (error != 0) {
+        snprintf(why, why_size, "%s: its pages are damaged", path);
+    } else {
+        error = base_lmdb_open(path, true, false, &local->base, why, why_size);
+    }
     if (error == EBADMSG && set_tables_aside(local, directory, why)) {
         error = base_lmdb_open(path, true, false, &local->base, why, why_size);
     }
