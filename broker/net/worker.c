@@ -326,8 +326,8 @@ worker_drop_conns(struct worker *worker)
 void
 worker_fini(struct worker *worker)
 {
+    core_free(worker->core); /* it may have something to store yet */
     store_port_close(worker->store);
-    core_free(worker->core);
     if (worker->tick != NULL) {
         event_free(worker->tick);
     }

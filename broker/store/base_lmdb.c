@@ -17,12 +17,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
-#define MAP_MIN ((size_t)1 << 30)
+#define MAP_MIN    ((size_t)1 << 30)
+#define FULL_BYTES (64u * 1024u) /* a disk with no more free is full */
 
 static const char *const table_names[BASE_TABLES] = {
     "meta", "streams", "blocks", "values", "publishers"};
-
 struct lmdb {
     struct base base;
     MDB_env *env;
@@ -49,10 +50,27 @@ error_of(int code)
     return code > 0 ? code : code == MDB_SUCCESS ? 0 : EBADMSG;
 }
 
+/* LMDB calls it EIO when less was written than it wanted to write, which is
+ * what a disk does that becomes full just then. To take a true EIO on a full
+ * disk for that does no harm: what this transaction wrote is nowhere referred
+ * to, and the next one writes all of it anew. */
+static bool
+is_full(const struct lmdb *lmdb)
+{
+    int descriptor;
+    struct statvfs info;
+    return mdb_env_get_fd(lmdb->env, &descriptor) == MDB_SUCCESS &&
+           fstatvfs(descriptor, &info) == 0 &&
+           info.f_bavail <= FULL_BYTES / info.f_frsize;
+}
+
 /* The transaction has failed; what there is to do about it. */
 static int
 end_change(struct lmdb *lmdb, int code)
 {
+    if (code == EIO && is_full(lmdb)) {
+        code = ENOSPC;
+    }
     if (lmdb->change != NULL) {
         mdb_txn_abort(lmdb->change);
         lmdb->change = NULL;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A library for LD_PRELOAD that takes brokerd's memory and time away: the
- * allocations that a test orders fail, and clocks jump when it says so. The
- * orders come through the file that BROKER_FAULTS names (faults.h), also while
+ * A library for LD_PRELOAD that takes brokerd's memory, time and disk away: the
+ * allocations that a test orders fail, so does writing to files, and clocks
+ * jump when it says so. The orders come through the file that BROKER_FAULTS names (faults.h), also while
  * brokerd runs. Without it nothing is changed.
  *
  * Built on glibc's own names of its allocator: dlsym() would allocate.
@@ -144,4 +144,31 @@ time(time_t *now)
         *now = precise.tv_sec;
     }
     return precise.tv_sec;
+}
+
+/* ---- disk ---------------------------------------------------------------- */
+
+static int
+disk_fails(int64_t error)
+{
+    if (error == 0) {
+        return 0;
+    }
+    errno = (int)error;
+    return 1;
+}
+
+EXPORT int
+fdatasync(int fd)
+{
+    return disk_fails(faults->sync_error) ? -1
+                                          : (int)syscall(SYS_fdatasync, fd);
+}
+
+EXPORT ssize_t
+pwrite(int fd, const void *data, size_t len, off_t offset)
+{
+    return disk_fails(faults->write_error)
+               ? -1
+               : (ssize_t)syscall(SYS_pwrite64, fd, data, len, offset);
 }

@@ -16,7 +16,8 @@ struct faults {
     _Atomic int64_t failed;      /* so far */
     _Atomic int64_t monotonic_ms; /* added to the clocks that are never set */
     _Atomic int64_t realtime_ms;  /* added to the wall clock */
-    _Atomic int64_t reserved[2];
+    _Atomic int64_t sync_error;   /* errno of each fdatasync(); 0: it works */
+    _Atomic int64_t write_error;  /* of each pwrite() */
 };
 
 #endif

@@ -35,7 +35,7 @@ FAULTS_SO = os.environ["FAULTS"]
 STRIDE = int(os.environ.get("EXHAUSTION_STRIDE", "7"))
 # The order of struct faults in faults.h.
 NAMES = ("allocations", "fail_at", "fail_count", "failed", "monotonic_ms",
-         "realtime_ms")
+         "realtime_ms", "sync_error", "write_error")
 FILE_BYTES = 64
 ALL = 1 << 62  # so many fail: all that come
 HOUR_MS = 3600 * 1000

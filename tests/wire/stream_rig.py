@@ -111,6 +111,7 @@ class StreamTest(BrokerTest):
             self.brokers.remove(self.broker)
             self.logs += self.broker.log()
             self.broker.destroy()
+            self.broker.log_file.close()
         else:
             self.assertEqual(code, 0, "brokerd's exit code")
         self.broker = self.start_broker(**dict(self.options, **options))

@@ -429,5 +429,33 @@ class Missing(StreamTest):
         self.assertLess(at, 20000)
 
 
+class Delayed(StreamTest):
+    """DELIVER_AT."""
+
+    def test_it_enters_its_stream_at_its_time(self):
+        writer, subscriber = self.connect(), self.connect()
+        self.add(writer)
+        subscriber.subscribe("s/#")
+        due = now_ms() + 600
+        answer = writer.publish("s/a", "later", deliver_at=due)
+        self.assertEqual((answer.level, answer.sequence),
+                         (codec.SYNCED, None))
+        writer.publish("s/a", "now")
+        self.assertEqual(subscriber.next_event().payload, b"now")
+        event = subscriber.next_event()
+        self.assertGreaterEqual(now_ms(), due)
+        self.assertEqual(event.payload, b"later")
+        reading = self.read(writer)
+        self.assertEqual(reading.payloads, [b"now", b"later"])
+        self.assertGreaterEqual(reading.messages[1].time_ms, due)
+
+    def test_a_time_that_is_past(self):
+        writer = self.connect()
+        self.add(writer)
+        reading, _ = self.consume(self.connect(), "S")
+        writer.publish("s/a", "x", deliver_at=1)
+        self.assertEqual(reading.take_messages(1).payloads, [b"x"])
+
+
 if __name__ == "__main__":
     unittest.main()
