@@ -33,6 +33,15 @@ look_at_sizes(struct cursor *cursor)
     }
 }
 
+void
+seats_fewer(struct consumers *consumers)
+{
+    if (--consumers->seats == 0) { /* nobody to give anything to */
+        block_unref(consumers->block);
+        consumers->block = NULL;
+    }
+}
+
 /* ---- coming and leaving -------------------------------------------------- */
 
 static struct seat *
@@ -117,7 +126,7 @@ on_detach(struct core *core, uint32_t from, struct seat *seat)
     } else {
         consumer_detach(cursor->state, seat->place, core->now_ms);
         TAILQ_REMOVE(&cursor->seats, seat, link);
-        cursor->consumers->seats--;
+        seats_fewer(core->consumers);
         look_at_sizes(cursor);
         cursor_touch(cursor);
     }

@@ -103,7 +103,7 @@ end_seats(struct cursor *cursor, enum broker_status status)
         seat->cursor = NULL;
         seat->place = NULL;
         seat->end_status = status;
-        cursor->consumers->seats--;
+        seats_fewer(cursor->consumers);
         TAILQ_INSERT_TAIL(&cursor->consumers->ended, seat, link);
     }
 }
@@ -245,10 +245,6 @@ consumers_run(struct core *core)
     all = consumers_forget_ended(consumers) && all;
     all = seats_write_ended(consumers) && all;
     consumers->retry_ms = all ? UINT64_MAX : core->now_ms + CONSUMER_PAUSE_MS;
-    if (consumers->seats == 0) { /* nobody to give anything to */
-        block_unref(consumers->block);
-        consumers->block = NULL;
-    }
 }
 
 uint64_t

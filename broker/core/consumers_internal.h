@@ -166,6 +166,8 @@ void cursor_stop_waiting(struct cursor *cursor);
 
 /* The seat may have what its room, and its turn, allow. */
 void seat_set_window(struct seat *seat);
+/* One has left. */
+void seats_fewer(struct consumers *consumers);
 /* Tell attachments whose consumer is no more. False: memory is out. */
 bool seats_write_ended(struct consumers *consumers);
 
