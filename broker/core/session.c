@@ -77,6 +77,7 @@ remote_fini(struct session *session)
     }
     interest_cancel(session);
     question_cancel(session);
+    readers_close(session);
     attachments_close(session);
     claim_end(session);
     wait_abandon(session);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Peers that work on durable consumers, for Criterion tests: what they have been
+ * Peers that work on durable consumers, for Criterion tests: what they were
  * given, and what they say to it.
  */
 #ifndef BROKER_TESTS_CONSUMER_RIG_H
@@ -28,8 +28,8 @@ struct worker_peer {
     size_t unsubacks;
 };
 
-/* A broker with a stream S of "s/#" and, unless `consumer` is NULL, a consumer C
- * of it with these settings: JSON after the name and the stream. */
+/* A broker with a stream S of "s/#" and, unless `consumer` is NULL, a consumer
+ * C of it with these settings: JSON after the name and the stream. */
 void work_init(struct rig *rig, uint32_t workers, const char *consumer);
 /* Who asks, and publishes. */
 struct fake_peer *work_asker(struct rig *rig);

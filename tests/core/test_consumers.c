@@ -301,3 +301,31 @@ Test(consumers, rights_are_for_all_that_it_delivers)
     cr_assert_eq(work_number(asker, "waiting"), 3);
     rig_fini(&rig);
 }
+
+/* ---- readers ------------------------------------------------------------- */
+
+Test(consumers, a_reader_whose_connection_goes_leaves_nothing)
+{
+    uint8_t bytes[256];
+    size_t n;
+    struct rig rig;
+    struct say say = {0};
+    work_init(&rig, 2, NULL);
+    struct fake_peer *asker = work_asker(&rig);
+    work_publish(asker, 3);
+    struct broker_consume consume = {
+        .id = 3, .stream = say_text("S"), .start = BROKER_START_FIRST};
+    cr_assert_eq(
+        broker_consume_encode(&consume, bytes, sizeof bytes, &n), BROKER_OK);
+    for (uint32_t id = 3; id < 6; id++) {
+        consume.id = id;
+        cr_assert_eq(broker_consume_encode(&consume, bytes, sizeof bytes, &n),
+            BROKER_OK);
+        say_bytes(&say, bytes, n);
+    }
+    struct fake_peer *peer = expect_open_at(&rig.net, 1, &say_hello_default);
+    expect_fed(peer, &say);
+    fake_drop(peer);
+    work_publish(asker, 1);
+    rig_fini(&rig);
+}
