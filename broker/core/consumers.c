@@ -421,13 +421,13 @@ consumers_limits(const struct core *core)
     return &core->limits;
 }
 
-void
+uint64_t
 consumers_add_up(const struct core *core, uint64_t sums[CONSUMER_COUNTERS])
 {
     memset(sums, 0, CONSUMER_COUNTERS * sizeof sums[0]);
     const struct cursor *cursor;
     if (core->consumers == NULL) {
-        return;
+        return 0;
     }
     memcpy(sums, core->consumers->past, sizeof core->consumers->past);
     TAILQ_FOREACH(cursor, &core->consumers->all, link)
@@ -438,4 +438,5 @@ consumers_add_up(const struct core *core, uint64_t sums[CONSUMER_COUNTERS])
             sums[i] += info.count[i];
         }
     }
+    return core->consumers->count;
 }

@@ -115,8 +115,9 @@ size_t cursor_explain(const struct core *core, const struct cursor *cursor,
 /* For topics and filters. */
 const struct broker_limits *consumers_limits(const struct core *core);
 
-/* What all consumers have done together, those that are no more included. */
-void consumers_add_up(
+/* What all consumers have done together, those that are no more included.
+ * Returns how many there are. */
+uint64_t consumers_add_up(
     const struct core *core, uint64_t sums[CONSUMER_COUNTERS]);
 
 /* ---- for the rest of broker/core ----------------------------------------- */
