@@ -3,6 +3,7 @@
  * JSON answers; see admin.h. */
 #include "admin.h"
 
+#include "consumers.h"
 #include "json.h"
 #include "retained_store.h"
 #include "streams.h"
@@ -116,6 +117,8 @@ stats(const struct cores *cores, const struct admin_page *page)
 {
     (void)page;
     struct core_stats s = sum_up(cores);
+    uint64_t work[CONSUMER_COUNTERS];
+    uint64_t consumers = consumers_add_up(cores->all[0], work);
     json_t *all = json_object();
     json_object_set_new(all, "version", json_string(s.name));
     json_object_set_new(all, "boot", hex(s.boot, sizeof s.boot));
@@ -151,6 +154,11 @@ stats(const struct cores *cores, const struct admin_page *page)
         {"held_for_store", s.held_for_store},
         {"stored_messages", s.stored_messages},
         {"stored_bytes", s.stored_bytes},
+        {"consumers", consumers},
+        {"consumer_delivered", work[CONSUMER_OFFERED]},
+        {"consumer_redelivered", work[CONSUMER_REDELIVERED]},
+        {"consumer_acknowledged", work[CONSUMER_ACKNOWLEDGED]},
+        {"consumer_dead_lettered", work[CONSUMER_DEAD_LETTERED]},
         {"route_lookups", s.route_lookups},
         {"route_misses", s.route_misses},
         {"memory_bytes", s.memory_bytes},

@@ -20,5 +20,8 @@ enum broker_status admin_answer(const struct core *const *cores, size_t count,
 
 /* For the hook core_hooks.ask, of any core; `arg` is not looked at. */
 void admin_ask(void *arg, struct core *core, struct question *question);
+/* The part of that which is about durable consumers. False: the topic is of
+ * nothing that is known, and nothing was answered. */
+bool admin_ask_consumers(struct core *core, struct question *question);
 
 #endif

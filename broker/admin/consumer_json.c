@@ -238,7 +238,7 @@ admin_consumer_row(struct broker_bytes name, struct broker_bytes stream,
         const char *key;
         uint64_t value;
     } rows[] = {
-        {"floor", info->floor},
+        {"floor", info->floor - 1},
         {"next", info->next},
         {"outstanding", info->outstanding},
         {"waiting", info->waiting + info->fetching},

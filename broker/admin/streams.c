@@ -5,6 +5,7 @@
 #include "streams.h"
 
 #include "admin.h"
+#include "consumers.h"
 #include "json.h"
 #include "question.h"
 #include "request.h"
@@ -58,7 +59,7 @@ stream_row(const struct core *core, const struct stream *stream)
         {"last_time_ms", info.last_time_ms},
         {"trimmed", info.trimmed},
         {"damaged", info.damaged},
-        {"consumers", 0},
+        {"consumers", consumers_of(core, stream->number)},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         json_object_set_new(row, rows[i].key, admin_number(rows[i].value));
@@ -244,5 +245,7 @@ admin_ask(void *arg, struct core *core, struct question *question)
         admin_request_fini(&in);
         return;
     }
-    question_complete(core, question, BROKER_E_RESERVED_TOPIC, NULL);
+    if (!admin_ask_consumers(core, question)) {
+        question_complete(core, question, BROKER_E_RESERVED_TOPIC, NULL);
+    }
 }

@@ -3,6 +3,7 @@
  * The captures of one worker; see captures.h. */
 #include "captures.h"
 
+#include "consumers.h"
 #include "exchange.h"
 #include "session.h"
 
@@ -68,6 +69,7 @@ end(struct core *core, uint32_t stream)
         capture_end(&core->index, capture);
     }
     readers_stream_removed(core, stream);
+    consumers_stream_removed(core, stream);
 }
 
 void

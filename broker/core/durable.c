@@ -7,6 +7,7 @@
  * message that was stored must not pass by its subscribers. */
 #include "durable.h"
 
+#include "consumers.h"
 #include "forward.h"
 #include "home.h"
 #include "session.h"

@@ -3,8 +3,10 @@
  * Writing, posting and sorting mail; see exchange.h. */
 #include "exchange.h"
 
+#include "attachment.h"
 #include "captures.h"
 #include "claim.h"
+#include "consumers.h"
 #include "forward.h"
 #include "interest.h"
 #include "question.h"
@@ -244,6 +246,7 @@ core_post_mail(struct core *core)
     interest_write_leaving(core);
     interest_write_loads(core);
     claim_write_leaving(core);
+    attachments_write(core);
     wait_write_unreported(core);
     question_write_answers(core);
     if (exchange->shed_wanted) {
@@ -265,16 +268,29 @@ take_credit(struct core *core, uint32_t from, uint64_t bytes)
     outbox->unprocessed -= bytes;
 }
 
-static void
+/* False as for read_letter(). */
+static bool
 read_stream_letter(struct core *core, uint32_t from, struct letter *letter)
 {
-    if (letter->kind == LETTER_CAPTURE) {
+    switch (letter->kind) {
+    case LETTER_CAPTURE:
         captures_on_capture(core, from, letter->capture.order);
-    } else if (letter->kind == LETTER_CAPTURED) {
+        return true;
+    case LETTER_CAPTURED:
         captures_on_captured(
             core, letter->capture.order, letter->capture.failed);
-    } else {
+        return true;
+    case LETTER_SCHEDULED:
         schedule_on_scheduled(core, &letter->scheduled);
+        return true;
+    case LETTER_ATTACH:
+    case LETTER_TAKEN:
+    case LETTER_SETTLE:
+    case LETTER_DETACH:
+        consumers_on_letter(core, from, letter);
+        return true;
+    default:
+        return attachment_on_letter(core, letter);
     }
 }
 
@@ -331,11 +347,6 @@ read_letter(struct core *core, uint32_t from, struct letter *letter)
     case LETTER_ANSWER:
         question_on_answer(core, letter->question);
         break;
-    case LETTER_CAPTURE:
-    case LETTER_CAPTURED:
-    case LETTER_SCHEDULED:
-        read_stream_letter(core, from, letter);
-        break;
     case LETTER_CREDIT:
         take_credit(core, from, letter->bytes);
         break;
@@ -348,6 +359,8 @@ read_letter(struct core *core, uint32_t from, struct letter *letter)
     case LETTER_SHED:
         (void)core_shed(core);
         break;
+    default:
+        return read_stream_letter(core, from, letter);
     }
     return true;
 }

@@ -3,6 +3,7 @@
  * What home has of the store; see home.h. */
 #include "home.h"
 
+#include "consumers.h"
 #include "retained_store.h"
 #include "schedule.h"
 #include "session.h"
@@ -23,13 +24,16 @@ home_init(struct core *core)
     core->streams = streams_new(core);
     core->retained_store = retained_store_new(core);
     core->schedule = schedule_new(core);
-    return core->streams != NULL && core->retained_store != NULL &&
-           core->schedule != NULL;
+    core->consumers = consumers_new(core);
+    return core->consumers != NULL && core->streams != NULL &&
+           core->retained_store != NULL && core->schedule != NULL;
 }
 
 void
 home_fini(struct core *core)
 {
+    consumers_free(core->consumers);
+    core->consumers = NULL;
     streams_free(core->streams);
     core->streams = NULL;
     retained_store_free(core->retained_store);
@@ -43,6 +47,7 @@ home_run(struct core *core)
 {
     schedulings_run(core);
     streams_run(core);
+    consumers_run(core);
     schedule_run(core);
     retained_store_run(core); /* last: what came of the others too */
 }
@@ -56,12 +61,13 @@ earlier(uint64_t a, uint64_t b)
 uint64_t
 home_due(const struct core *core)
 {
-    return earlier(streams_due(core),
+    return earlier(earlier(streams_due(core), consumers_due(core)),
         earlier(retained_store_due(core), schedule_due(core)));
 }
 
 bool
 core_is_ready(const struct core *core)
 {
-    return streams_are_ready(core) && retained_store_is_ready(core);
+    return streams_are_ready(core) && retained_store_is_ready(core) &&
+           consumers_are_ready(core);
 }

@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct attachment;
 struct block;
 struct capture_order;
 struct claim;
@@ -28,6 +29,8 @@ struct group_remote;
 struct interest;
 struct making;
 struct question;
+struct seat;
+struct settled;
 struct wait;
 
 #define SCHEDULE_KEY_MAX 40u
@@ -61,6 +64,16 @@ enum letter_kind {
     LETTER_CAPTURED, /* that was done, or memory was out */
     /* scheduling.c. */
     LETTER_SCHEDULED, /* to home: a message for later is in the store */
+    /* attachment.c, consumer_seats.c: durable consumers. Of an attachment and
+     * of a seat the other side may read what stands above the line. */
+    LETTER_ATTACH,   /* to home: this attachment wants a seat */
+    LETTER_ATTACHED, /* it has got one, or why not */
+    LETTER_TAKEN,    /* to home: room for so many more bytes */
+    LETTER_DELIVERY, /* from home: frames */
+    LETTER_SETTLE,   /* to home: what was acknowledged, given back, ... */
+    LETTER_DETACH,   /* to home: the seat will not be named again */
+    LETTER_DETACHED, /* and the attachment neither */
+    LETTER_ENDED,    /* from home: the consumer is no more */
     /* exchange.c. */
     LETTER_CREDIT, /* so many bytes of the receiver's runs were processed */
     LETTER_SHED,   /* memory is out: drop what is queued for the slowest */
@@ -122,6 +135,30 @@ struct letter {
             uint8_t key_bytes;
             uint8_t key[SCHEDULE_KEY_MAX];
         } scheduled;
+        struct letter_attach {
+            struct attachment *attachment;
+            struct seat *seat;
+            uint64_t first_sequence, last_sequence, next_sequence;
+            uint32_t window;
+            enum broker_ack_mode ack;
+            enum broker_status status;
+        } attach;
+        struct letter_delivery {
+            struct block *block; /* a loan; one reference of it */
+            const uint8_t *data;
+            size_t bytes;
+            struct attachment *attachment;
+            uint32_t messages;
+        } delivery;
+        struct letter_settle {
+            struct seat *seat;
+            struct settled *settled; /* on the heap, the letter's */
+            uint32_t count;
+        } settle;
+        struct letter_taken {
+            struct seat *seat;
+            uint64_t bytes;
+        } taken;
         struct making *making;
         struct question *question;
         uint64_t bytes;

@@ -75,6 +75,15 @@ reader_close(struct subscription *subscription)
 }
 
 void
+readers_close(struct session *session)
+{
+    struct reader *reader;
+    while ((reader = LIST_FIRST(&session->remote->readers)) != NULL) {
+        reader_close(reader->subscription);
+    }
+}
+
+void
 readers_drop_all(struct core *core)
 {
     while (!LIST_EMPTY(&core->readers_ending)) {

@@ -46,6 +46,8 @@ void reader_open(struct session *session, struct subscription *subscription,
     struct capture *capture, const struct broker_consume *consume);
 /* The subscription ends. */
 void reader_close(struct subscription *subscription);
+/* The session ends, and with it what its readers are listed in. */
+void readers_close(struct session *session);
 /* Something left the session's queue: read on. */
 void readers_look(struct session *session);
 /* The core ends: nothing comes back from the store any more. */

@@ -5,6 +5,7 @@
 #include "reader.h"
 
 #include "capture.h"
+#include "record.h"
 #include "session.h"
 #include "wire.h"
 
@@ -31,10 +32,7 @@ struct filling {
     uint64_t gap_count;
     uint64_t expected; /* the sequence that comes next if nothing is missing */
     uint64_t damaged;  /* that are somewhere in the batch */
-    /* What the filter said of the last topic. */
-    const uint8_t *topic;
-    size_t topic_bytes;
-    bool topic_matches;
+    struct record_filter filter;
 };
 
 /* ---- writing ------------------------------------------------------------- */
@@ -142,54 +140,16 @@ add_record(struct filling *filling, const struct store_run *run, uint64_t seq,
 
 /* ---- judging ------------------------------------------------------------- */
 
-static bool
-is_expired(const struct filling *filling, const struct store_run *run,
-    const uint8_t *record)
-{
-    const uint8_t *body = record + BROKER_HEADER_BYTES;
-    size_t field_bytes = (size_t)body[2] << 8 | body[3];
-    if (field_bytes == 0) {
-        return false;
-    }
-    struct broker_bytes fields = {
-        body + 4 + wire_publish_topic_bytes(record), field_bytes};
-    struct broker_bytes value;
-    uint64_t ttl_ms;
-    uint64_t now_ms = filling->reader->core->wall_ms;
-    return broker_tlv_find(fields, BROKER_TAG_TTL_MS, &value) &&
-           broker_tlv_u64(value, &ttl_ms) && now_ms > run->time_ms &&
-           now_ms - run->time_ms > ttl_ms;
-}
-
-static bool
-is_wanted(struct filling *filling, const uint8_t *record)
-{
-    const struct reader *reader = filling->reader;
-    if (reader->filter_bytes == 0) {
-        return true;
-    }
-    const uint8_t *topic = wire_publish_topic(record);
-    size_t bytes = wire_publish_topic_bytes(record);
-    if (filling->topic == NULL || filling->topic_bytes != bytes ||
-        memcmp(filling->topic, topic, bytes) != 0) {
-        filling->topic = topic;
-        filling->topic_bytes = bytes;
-        filling->topic_matches = broker_filter_matches(
-            (struct broker_bytes){reader->filter, reader->filter_bytes},
-            (struct broker_bytes){topic, bytes});
-    }
-    return filling->topic_matches;
-}
-
 static void
 judge(struct filling *filling, const struct store_run *run, uint64_t seq,
     const uint8_t *record, size_t bytes)
 {
     const struct session *session = filling->reader->subscription->session;
-    if (!is_wanted(filling, record)) {
+    if (!record_is_wanted(&filling->filter, record)) {
         return;
     }
-    if (is_expired(filling, run, record)) {
+    if (record_is_expired(
+            record, run->time_ms, filling->reader->core->wall_ms)) {
         add_gap(filling, BROKER_GAP_EXPIRED, 1);
     } else if (bytes > (size_t)BROKER_HEADER_BYTES + session->max_body_bytes) {
         add_gap(filling, BROKER_GAP_TOO_LARGE, 1);
@@ -252,7 +212,8 @@ filling_of(struct reader *reader, const struct store_batch *batch, uint8_t *dst)
     return (struct filling){.reader = reader,
         .dst = dst,
         .expected = reader->next,
-        .damaged = batch->damaged};
+        .damaged = batch->damaged,
+        .filter = {.filter = {reader->filter, reader->filter_bytes}}};
 }
 
 bool

@@ -64,6 +64,7 @@ remote_init(struct session *session)
     TAILQ_INIT(&remote->makings);
     TAILQ_INIT(&remote->waits);
     LIST_INIT(&remote->readers);
+    LIST_INIT(&remote->attachments);
     session->remote = remote;
     return true;
 }
@@ -76,6 +77,8 @@ remote_fini(struct session *session)
     }
     interest_cancel(session);
     question_cancel(session);
+    readers_close(session);
+    attachments_close(session);
     claim_end(session);
     wait_abandon(session);
     buffer_fini(&session->remote->held);
@@ -383,6 +386,7 @@ begin_closing(struct session *session, enum broker_status code)
     if (session->remote != NULL) {
         interest_cancel(session);
         question_cancel(session);
+        attachments_close(session); /* what it has goes to others */
     }
     subscriptions_stop(session, false);
     session->close_code = code;

@@ -58,6 +58,7 @@ struct session_remote {
     TAILQ_ENTRY(session_remote) storing; /* with HOLD_STORE */
     uint64_t storing_ms;                 /* then: when to say so */
     struct reader_list readers;          /* of streams */
+    struct attachment_list attachments;  /* to durable consumers */
     struct session *session;             /* whose this is */
     struct table_link link;              /* by the session's id */
 };
@@ -147,9 +148,11 @@ struct core {
     struct reader_list readers_ending;  /* for a last answer of the store */
     struct capture_list captures;       /* that this worker knows of */
     struct streams *streams;            /* home's, where there is a store */
-    struct retained_store *retained_store; /* the same */
-    struct schedule *schedule;             /* the same */
-    struct scheduling_list schedulings;    /* not durable yet */
+    struct retained_store *retained_store;       /* the same */
+    struct schedule *schedule;                   /* the same */
+    struct consumers *consumers;                 /* the same */
+    struct attachment_queue attachments_touched; /* to say something to home */
+    struct scheduling_list schedulings;          /* not durable yet */
     struct session *full; /* the current run went to it, and it is full */
     struct table sessions_by_id; /* where there are other workers */
     struct subscription **picks; /* scratch of deliver.c */

@@ -82,6 +82,7 @@ is_unsaid(const struct core *core)
     return exchange->postponed != NULL || core->pool.returned != NULL ||
            !TAILQ_EMPTY(&exchange->leaving) ||
            !TAILQ_EMPTY(&exchange->claims_leaving) ||
+           !TAILQ_EMPTY(&core->attachments_touched) ||
            !LIST_EMPTY(&exchange->unreported);
 }
 

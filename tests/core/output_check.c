@@ -32,12 +32,14 @@ holds_frames(const struct segment *segment)
         segment->data + segment->bytes > block->data + block->fill) {
         return false;
     }
+    uint64_t frames = 0;
     while (pos + BROKER_HEADER_BYTES <= segment->bytes) {
+        messages += wire_is_publish(segment->data + pos) ? 1 : 0;
         pos += wire_frame_bytes(segment->data + pos);
-        messages++;
+        frames++;
     }
-    return pos == segment->bytes && messages == segment->messages &&
-           messages > 0;
+    /* Those of streams have other frames among them. */
+    return pos == segment->bytes && messages == segment->messages && frames > 0;
 }
 
 static const char *
