@@ -42,9 +42,11 @@ subscriptions_add(struct subscriptions *subscriptions,
         free(subscription);
         return NULL;
     }
-    memcpy(subscription->text, filter.data, filter.len);
-    subscription->filter =
-        (struct broker_bytes){subscription->text, filter.len};
+    if (filter.len > 0) { /* of a whole stream there is none */
+        memcpy(subscription->text, filter.data, filter.len);
+        subscription->filter =
+            (struct broker_bytes){subscription->text, filter.len};
+    }
     if (group.len > 0) {
         memcpy(subscription->text + filter.len, group.data, group.len);
         subscription->group =
