@@ -39,3 +39,31 @@ Test(checksum, is_the_same_in_pieces)
             checksum(bytes, sizeof bytes));
     }
 }
+
+/* Bit by bit, as it is defined. */
+static uint32_t
+slow_checksum(const uint8_t *bytes, size_t len)
+{
+    uint32_t state = UINT32_MAX;
+    for (size_t i = 0; i < len; i++) {
+        state ^= bytes[i];
+        for (int bit = 0; bit < 8; bit++) {
+            state = state >> 1 ^ ((state & 1) != 0 ? 0x82F63B78u : 0);
+        }
+    }
+    return ~state;
+}
+
+/* Short ones and long ones are made in different ways. */
+Test(checksum, is_that_of_its_definition_at_every_length)
+{
+    uint8_t bytes[800];
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        bytes[i] = (uint8_t)(i * i * 31 + i);
+    }
+    for (size_t len = 0; len < sizeof bytes - 8; len++) {
+        const uint8_t *start = bytes + len % 8;
+        cr_assert_eq(
+            checksum(start, len), slow_checksum(start, len), "%zu", len);
+    }
+}
