@@ -134,6 +134,8 @@ core_free(struct core *core)
     deadline_heap_fini(&core->deadlines);
     intake_shared_fini(&core->intake);
     block_pool_fini(&core->pool);
+    spares_fini(&core->spare_durables);
+    spares_fini(&core->spare_waits);
     free(core->picks);
     free(core->remote_picks);
     free(core);

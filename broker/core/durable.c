@@ -25,6 +25,7 @@ struct durable {
     struct core *core;
     struct wait *wait; /* of the publisher, who may be gone */
     struct capture *capture;
+    struct route *route; /* of the whole slice, as it was; or NULL */
     struct output_run slice;
     uint64_t publisher_id; /* of its session */
     uint64_t sequence;
@@ -66,7 +67,10 @@ durable_free(struct durable *durable)
     TAILQ_REMOVE(&durable->core->durables, durable, link);
     block_unref(durable->slice.block);
     capture_unref(durable->capture);
-    free(durable);
+    if (durable->route != NULL) {
+        route_unref(durable->route);
+    }
+    spares_give(&durable->core->spare_durables, durable);
 }
 
 void
@@ -127,6 +131,20 @@ first_of_topic(const struct output_run *slice)
     return first;
 }
 
+/* Its own route, if nobody has subscribed or left meanwhile. */
+static struct route *
+route_again(struct durable *durable)
+{
+    struct core *core = durable->core;
+    struct route *route = durable->route;
+    if (route == NULL || !route_holds(&core->routes, route) ||
+        !deliver_may(core, route)) {
+        return NULL;
+    }
+    durable->route = NULL; /* the reference is handed over */
+    return route;
+}
+
 /* What of the slice was routed is taken off it. False: memory is out. */
 static bool
 route_slice(struct durable *durable)
@@ -135,9 +153,13 @@ route_slice(struct durable *durable)
     struct output_run *rest = &durable->slice;
     while (rest->messages > 0) {
         enum broker_status status = BROKER_OK;
-        struct output_run first = first_of_topic(rest);
-        struct run run = {.route = deliver_route(core, topic_of(first.data),
-                              no_check, NULL, &status),
+        struct route *route = route_again(durable);
+        struct output_run first = route != NULL ? *rest : first_of_topic(rest);
+        if (route == NULL) {
+            route = deliver_route(
+                core, topic_of(first.data), no_check, NULL, &status);
+        }
+        struct run run = {.route = route,
             .publisher = core_find_session(core, durable->publisher_id),
             .slice = first,
             .stored = true};
@@ -238,7 +260,8 @@ static struct durable *
 durable_new(
     const struct session *session, const struct durable_request *request)
 {
-    struct durable *durable = calloc(1, sizeof *durable);
+    struct durable *durable =
+        spares_take(&session->core->spare_durables, sizeof *durable);
     if (durable != NULL) {
         durable->core = session->core;
         durable->capture = capture_ref(request->capture);
@@ -246,6 +269,11 @@ durable_new(
         block_ref(durable->slice.block);
         durable->publisher_id = session->id;
         durable->retains = request->retains;
+        /* One that is not kept is of this moment only. */
+        if (request->run->route != NULL && request->run->route->is_kept) {
+            durable->route = request->run->route;
+            durable->route->references++;
+        }
         TAILQ_INSERT_TAIL(&session->core->durables, durable, link);
     }
     return durable;

@@ -275,8 +275,8 @@ forward_on_run(
     }
     struct wait *wait = NULL;
     if (letter->wait != NULL && groups != NULL) {
-        wait =
-            wait_new_for(from, letter->wait, letter->index, letter->messages);
+        wait = wait_new_for(
+            core, from, letter->wait, letter->index, letter->messages);
     }
     bool ok = groups != NULL && (letter->wait == NULL || wait != NULL);
     if (ok) {
@@ -298,7 +298,7 @@ forward_on_retain(
     struct core *core, uint32_t from, const struct letter_run *letter)
 {
     letter->block->pool = &core->pool;
-    struct wait *wait = wait_new_for(from, letter->wait, 0, 1);
+    struct wait *wait = wait_new_for(core, from, letter->wait, 0, 1);
     if (wait == NULL) {
         return false;
     }

@@ -108,14 +108,20 @@ reserve_picks(struct core *core, uint32_t count)
     return true;
 }
 
+bool
+deliver_may(struct core *core, const struct route *route)
+{
+    return (!route->shares_groups && route->workers == 0) ||
+           (reserve_picks(core, route->group_count) &&
+               exchange_has_room(core->exchange));
+}
+
 struct route *
 deliver_route(struct core *core, struct broker_bytes topic, route_check *check,
     void *arg, enum broker_status *status)
 {
     struct route *route = route_get(&core->routes, topic, check, arg, status);
-    if (route != NULL && (route->shares_groups || route->workers != 0) &&
-        !(reserve_picks(core, route->group_count) &&
-            exchange_has_room(core->exchange))) {
+    if (route != NULL && !deliver_may(core, route)) {
         route_unref(route);
         *status = BROKER_E_MEMORY;
         return NULL;

@@ -72,6 +72,14 @@ struct route *route_get(struct route_cache *cache, struct broker_bytes topic,
 
 void route_unref(struct route *route);
 
+/* May a route be used that was got some time ago? One that is not kept may not,
+ * whatever this says. */
+static inline bool
+route_holds(const struct route_cache *cache, const struct route *route)
+{
+    return route->epoch == cache->index->epoch;
+}
+
 /* Topics that will be asked for soon, in this order. */
 #define ROUTE_EXPECT_MAX TOPIC_TREE_BATCH_MAX
 

@@ -29,6 +29,7 @@
 #include "rights.h"
 #include "route.h"
 #include "schedule.h"
+#include "spares.h"
 #include "wait.h"
 
 enum session_state { SESSION_HANDSHAKE, SESSION_OPEN, SESSION_CLOSING };
@@ -143,14 +144,15 @@ struct core {
     struct hold_list working;  /* go on in the next turn */
     struct hold_list waiting;  /* for a subscriber that is full */
     TAILQ_HEAD(, session_remote) storing; /* for the store to take more */
-    TAILQ_HEAD(, durable) durables;     /* appends in flight, in their order */
-    struct reader_list readers_waiting; /* for memory */
-    struct reader_list readers_ending;  /* for a last answer of the store */
-    struct capture_list captures;       /* that this worker knows of */
-    struct streams *streams;            /* home's, where there is a store */
-    struct retained_store *retained_store;       /* the same */
-    struct schedule *schedule;                   /* the same */
-    struct consumers *consumers;                 /* the same */
+    TAILQ_HEAD(, durable) durables; /* appends in flight, in their order */
+    struct spares spare_durables, spare_waits;
+    struct reader_list readers_waiting;    /* for memory */
+    struct reader_list readers_ending;     /* for a last answer of the store */
+    struct capture_list captures;          /* that this worker knows of */
+    struct streams *streams;               /* home's, where there is a store */
+    struct retained_store *retained_store; /* the same */
+    struct schedule *schedule;             /* the same */
+    struct consumers *consumers;           /* the same */
     struct attachment_queue attachments_touched; /* to say something to home */
     struct scheduling_list schedulings;          /* not durable yet */
     struct session *full; /* the current run went to it, and it is full */
@@ -394,6 +396,8 @@ struct run {
  * publisher hears, of one that never reaches another worker nobody. */
 struct route *deliver_route(struct core *core, struct broker_bytes topic,
     route_check *check, void *arg, enum broker_status *status);
+/* Is there memory for that? */
+bool deliver_may(struct core *core, const struct route *route);
 /* Give the run to everybody on its route, which is from deliver_route() or does
  * not lead to other workers, and note the acknowledgement. */
 void deliver_run(struct core *core, const struct run *run);

@@ -16,7 +16,7 @@
 struct wait *
 wait_new(struct session *session, uint32_t first_id, uint32_t count)
 {
-    struct wait *wait = calloc(1, sizeof *wait);
+    struct wait *wait = spares_take(&session->core->spare_waits, sizeof *wait);
     if (wait == NULL) {
         session_abort(session);
         return NULL;
@@ -37,10 +37,10 @@ wait_new(struct session *session, uint32_t first_id, uint32_t count)
 }
 
 struct wait *
-wait_new_for(
-    uint32_t worker, struct wait *origin, uint32_t index, uint32_t count)
+wait_new_for(struct core *core, uint32_t worker, struct wait *origin,
+    uint32_t index, uint32_t count)
 {
-    struct wait *wait = calloc(1, sizeof *wait);
+    struct wait *wait = spares_take(&core->spare_waits, sizeof *wait);
     if (wait != NULL) {
         wait->origin = origin;
         wait->origin_worker = worker;
@@ -53,12 +53,12 @@ wait_new_for(
 }
 
 static void
-wait_free(struct wait *wait)
+wait_free(struct core *core, struct wait *wait)
 {
     block_unref(wait->frame.block);
     capture_unref(wait->capture);
     free(wait->each);
-    free(wait);
+    spares_give(&core->spare_waits, wait);
 }
 
 /* ---- outcomes ------------------------------------------------------------ */
@@ -241,7 +241,7 @@ settle(struct session *session)
         remote->wait_count--;
         answer(session, wait);
         resume = resume || wait->resumes;
-        wait_free(wait);
+        wait_free(session->core, wait);
     }
     release(session, wait == NULL ? remote->held_sum : wait->held_end);
     ack_flush(session);
@@ -296,7 +296,7 @@ report_to_origin(struct core *core, struct wait *wait)
             letter->result.matched = wait->counts ? wait->matched : 0;
             letter->result.status = wait->status;
             letter->result.final = true;
-            wait_free(wait);
+            wait_free(core, wait);
             return;
         }
     }
@@ -330,7 +330,7 @@ wait_close(struct core *core, struct wait *wait)
     if (wait->origin != NULL) {
         report_to_origin(core, wait);
     } else if (wait->session == NULL) {
-        wait_free(wait);
+        wait_free(core, wait);
     } else if (wait == TAILQ_FIRST(&wait->session->remote->waits)) {
         settle(wait->session);
     }
@@ -376,7 +376,7 @@ wait_abandon(struct session *session)
             if (says) {
                 answer(session, wait);
             }
-            wait_free(wait);
+            wait_free(session->core, wait);
         }
     }
     remote->wait_count = 0;

@@ -58,8 +58,8 @@ struct wait *wait_new(
 
 /* A wait for `count` publishes of another worker, from this one of its wait on;
  * NULL if memory is out. */
-struct wait *wait_new_for(
-    uint32_t worker, struct wait *origin, uint32_t index, uint32_t count);
+struct wait *wait_new_for(struct core *core, uint32_t worker,
+    struct wait *origin, uint32_t index, uint32_t count);
 
 /* So many more subscriptions match each of the messages. */
 static inline void
