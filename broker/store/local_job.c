@@ -22,6 +22,9 @@ seek_block(
         block_last_seq(item) >= seq) {
         return 0;
     }
+    if (error != 0 && error != ENOENT && error != EBADMSG) {
+        return error; /* what lies behind it would be read in its place */
+    }
     error = base->seek(base, BASE_BLOCKS, key, sizeof key, false, item);
     return error == 0 && !block_is_of(item, stream) ? ENOENT : error;
 }
