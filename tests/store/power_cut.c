@@ -31,6 +31,7 @@ add(struct world_report *sum, const struct world_report *report)
     sum->conflicts += report->conflicts;
     sum->cuts += report->cuts;
     sum->cuts_inside += report->cuts_inside;
+    sum->kills += report->kills;
     sum->closes += report->closes;
     sum->checkpoints += report->checkpoints;
     sum->found += report->found;
@@ -50,10 +51,10 @@ print_sum(const struct arguments *arguments, const struct world_report *sum)
         arguments->seeds, sum->operations, sum->answered, sum->retried,
         sum->duplicates, sum->conflicts, sum->no_space, sum->failed);
     printf("%" PRIu64 " power cuts, %" PRIu64 " of them inside a call, %" PRIu64
-           " closes, %" PRIu64 " checkpoints, %" PRIu64
+           " kills, %" PRIu64 " closes, %" PRIu64 " checkpoints, %" PRIu64
            " times not opened; of what was in flight %" PRIu64
            " was found and %" PRIu64 " was not\n",
-        sum->cuts, sum->cuts_inside, sum->closes, sum->checkpoints,
+        sum->cuts, sum->cuts_inside, sum->kills, sum->closes, sum->checkpoints,
         sum->unopened, sum->found, sum->lost);
 }
 
@@ -98,14 +99,14 @@ run_fault(const struct arguments *arguments, struct world_options *options,
     return false;
 }
 
-/* Every call of the first life of this seed. */
+/* Every call of the second life of this seed. */
 static unsigned
 run_faults(
     const struct arguments *arguments, uint64_t seed, struct world_report *sum)
 {
     struct world_report plain;
     struct world_options options = {
-        .seed = seed, .lives = 1, .steps = 60, .faults = true};
+        .seed = seed, .lives = 2, .steps = 60, .faults = true};
     unsigned bad = 0;
     if (!world_run(&options, &plain)) {
         printf("seed %" PRIu64 ": %s\n", seed, plain.problem);

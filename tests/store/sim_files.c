@@ -520,6 +520,16 @@ sim_files_power_off(struct file_system *system)
 }
 
 void
+sim_files_kill(struct file_system *system)
+{
+    struct sim *sim = sim_of(system);
+    assert(sim->powered % 2 == 1);
+    sim->powered++;
+    sim->cut_left = 0;
+    sim->cut_now = false;
+}
+
+void
 sim_files_cut_at(
     struct file_system *system, uint64_t n, void (*cut)(void *arg), void *arg)
 {

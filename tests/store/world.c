@@ -324,8 +324,9 @@ publish_again(struct world *world, struct model_op **ops, unsigned count)
     }
 }
 
-/* Compare what is there with what has to be. `all`: nothing may be missing. */
-static void
+/* Compare what is there with what has to be. `all`: nothing may be missing.
+ * False: it could not be seen. */
+static bool
 check_store(struct world *world, bool all)
 {
     struct model_state *observed = malloc(sizeof *observed);
@@ -334,7 +335,14 @@ check_store(struct world *world, bool all)
     if (observed == NULL) {
         abort();
     }
-    if (world_look(world, observed)) {
+    store_get_stats(world->store, &stats);
+    if (stats.damaged != 0 && world->faulty) {
+        world->named = true; /* it could not be read, and it says so */
+        free(observed);
+        return false;
+    }
+    bool seen = world_look(world, observed);
+    if (seen) {
         int found = find_state(world, observed, all);
         if (found >= 0) {
             unsigned count = world->op_count;
@@ -350,10 +358,11 @@ check_store(struct world *world, bool all)
         }
     }
     store_get_stats(world->store, &stats);
-    if (stats.damaged != 0) {
+    if (stats.damaged != 0 && !world->faulty) {
         world_problem(world, "it tells of damage, and there is none");
     }
     free(observed);
+    return seen;
 }
 
 static void
@@ -383,14 +392,22 @@ live(struct world *world, unsigned steps)
 static bool
 end_life(struct world *world)
 {
-    bool cut = world->faulty || random_chance(&world->random, 80);
-    if (cut && !world_is_off(world)) {
+    uint32_t how = random_below(&world->random, 100);
+    if (world_is_off(world)) {
+        world->report->cuts++;
+    } else if (how < 60) {
         world->base_off = true;
         sim_files_power_off(world->files);
         sim_base_power_off(world->base);
+        world->report->cuts++;
+    } else if (how < 80 || world->faulty) {
+        world->base_off = true;
+        sim_files_kill(world->files);
+        sim_base_power_off(world->base);
+        world->report->kills++;
+    } else {
+        world->report->closes++;
     }
-    world->report->cuts += cut ? 1 : 0;
-    world->report->closes += cut ? 0 : 1;
     if (world->store != NULL) {
         close_store(world);
     }
@@ -411,11 +428,16 @@ static void
 begin_life(struct world *world, unsigned life)
 {
     const struct world_options *options = world->options;
-    world->faulty = options->faults && life == 0;
+    world->faulty = options->faults && life == 1;
+    if (options->faults && life == 1) {
+        world->report->file_calls = sim_files_count(world->files, SIM_ALL);
+        world->report->base_calls =
+            sim_base_count(world->base, SIM_BASE_BIT(SIM_BASE_CALLS) - 1);
+    }
     if (world->faulty) {
         sim_files_fault(world->files, &options->file_fault);
         sim_base_fault(world->base, &options->base_fault);
-    } else if (random_chance(&world->random, 60)) {
+    } else if (!options->faults && random_chance(&world->random, 60)) {
         sim_files_cut_at(world->files, random_between(&world->random, 1, 60),
             power_went, world);
         if (random_chance(&world->random, 50)) {
@@ -431,7 +453,8 @@ run_lives(struct world *world)
     unsigned lives = world->options->lives;
     lives = lives != 0 ? lives : random_between(&world->random, 3, 8);
     bool all = true;
-    for (unsigned life = 0; life <= lives && !world_is_bad(world); life++) {
+    for (unsigned life = 0;
+         life <= lives && !world_is_bad(world) && !world->named; life++) {
         unsigned steps = world->options->steps;
         steps = steps != 0 ? steps : random_between(&world->random, 5, 80);
         if (life < lives) {
@@ -441,18 +464,19 @@ run_lives(struct world *world)
         }
         say(world, "life", life, steps);
         if (open_store(world)) {
-            check_store(world, all);
-            if (!world_is_bad(world) && !world_is_off(world)) {
+            bool seen = check_store(world, all);
+            if (seen && !world_is_bad(world) && !world_is_off(world)) {
                 live(world, life < lives ? steps : 0);
             }
-            if (life == 0) {
-                world->report->file_calls =
-                    sim_files_count(world->files, SIM_ALL);
-                world->report->base_calls = sim_base_count(
-                    world->base, SIM_BASE_BIT(SIM_BASE_CALLS) - 1);
-            }
         }
-        all = end_life(world);
+        all = end_life(world) && (all || world->op_count == 0);
+        if (world->options->faults && life == 1) {
+            world->report->file_calls = sim_files_count(world->files, SIM_ALL) -
+                                        world->report->file_calls;
+            world->report->base_calls =
+                sim_base_count(world->base, SIM_BASE_BIT(SIM_BASE_CALLS) - 1) -
+                world->report->base_calls;
+        }
     }
 }
 
@@ -473,6 +497,10 @@ world_run(const struct world_options *options, struct world_report *report)
     world->next_id = 1;
     world->journal_bytes = 8192 << random_below(&world->random, 5);
     world->memory_bytes = 8192 << random_below(&world->random, 5);
+    if (options->faults) { /* as many checkpoints as can be */
+        world->journal_bytes = 8192;
+        world->memory_bytes = 8192;
+    }
     for (unsigned i = 0; i < MODEL_PUBLISHERS; i++) {
         world->publishers[i].next =
             random_chance(&world->random, 50) ? 0 : UINT32_MAX - 20;

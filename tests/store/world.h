@@ -18,7 +18,7 @@ struct world_options {
     uint64_t seed;
     unsigned lives; /* from one cut to the next; 0: by the seed */
     unsigned steps; /* of a life; 0: by the seed */
-    /* With `faults` this happens in the first life; the next has none. */
+    /* With `faults` this happens in the second life; the others have none. */
     bool faults;
     struct sim_fault file_fault;
     struct sim_base_fault base_fault;
@@ -28,11 +28,11 @@ struct world_options {
 /* What came of it, to see that it is not nothing. */
 struct world_report {
     uint64_t operations, answered, retried, duplicates, conflicts;
-    uint64_t cuts, cuts_inside, closes, checkpoints;
+    uint64_t cuts, cuts_inside, kills, closes, checkpoints;
     uint64_t found; /* operations that were not answered, but stored */
     uint64_t lost;  /* and that were not */
     uint64_t no_space, failed, unopened;
-    uint64_t file_calls, base_calls; /* of the first life, that may fail */
+    uint64_t file_calls, base_calls; /* of the second life, that may fail */
     char problem[400];               /* "": there is none */
 };
 

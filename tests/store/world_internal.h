@@ -35,6 +35,7 @@ struct world {
     bool base_off;            /* the power is off; files know it themselves */
     bool faulty;              /* calls may fail in this life */
     bool failed;              /* STORE_FAILED was answered */
+    bool named;               /* something was lost, and it was said */
     struct model_state state; /* all that is answered */
     struct model_op *ops[WORLD_OPS];
     unsigned op_count;

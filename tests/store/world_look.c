@@ -13,7 +13,7 @@ struct look {
     bool came;
     enum store_status status;
     uint64_t next;
-    bool any;
+    bool any, has_holes;
     struct model_stream *stream;
 };
 
@@ -60,9 +60,19 @@ read_done(void *arg, const struct store_batch *batch)
     for (size_t i = 0; i < batch->run_count; i++) {
         take_run(look, &batch->runs[i]);
     }
-    if (batch->damaged != 0) {
+    look->has_holes = look->has_holes || batch->damaged != 0;
+    if (batch->damaged != 0 && !look->world->faulty) {
         world_problem(
             look->world, "%" PRIu64 " records are damaged", batch->damaged);
+    }
+}
+
+/* Reading may fail where calls may fail. */
+static void
+say_status(struct world *world, const char *what, enum store_status status)
+{
+    if (!world->faulty) {
+        world_problem(world, "%s: status %d", what, (int)status);
     }
 }
 
@@ -106,8 +116,8 @@ look_at_records(struct world *world, struct model_stream *stream)
         if (!read_once(world, stream->number, look.next, max_bytes, &look)) {
             return false;
         }
-        if (look.status != STORE_OK) {
-            world_problem(world, "reading: status %d", (int)look.status);
+        if (look.status != STORE_OK || look.has_holes) {
+            say_status(world, "reading", look.status);
             return false;
         }
     }
@@ -184,7 +194,7 @@ look_at_stream(
 struct found {
     struct world *world;
     struct model_state *observed;
-    bool came;
+    bool came, failed;
 };
 
 static void
@@ -192,7 +202,8 @@ scan_done(void *arg, enum store_status status, const struct store_value *value)
 {
     struct found *found = arg;
     if (status != STORE_OK) {
-        world_problem(found->world, "scanning: status %d", (int)status);
+        say_status(found->world, "scanning", status);
+        found->failed = true;
     }
     if (value == NULL || value->key == NULL || status != STORE_OK) {
         found->came = true;
@@ -229,7 +240,7 @@ world_look(struct world *world, struct model_state *observed)
         world_problem(world, "store_scan: %d", (int)status);
         return false;
     }
-    return wait_for(world, &found.came);
+    return wait_for(world, &found.came) && !found.failed;
 }
 
 /* ---- in between ---------------------------------------------------------- */
@@ -312,7 +323,7 @@ world_glance(struct world *world)
     uint32_t number = known->number;
     if (read_once(
             world, number, from, random_below(&world->random, 3000), &look) &&
-        look.status == STORE_OK && quiet) {
+        look.status == STORE_OK && !look.has_holes && quiet) {
         check_slice(world, index, seen);
         if (first_id != 0 &&
             (seen->count == 0 || seen->records[0].id != first_id)) {
