@@ -62,8 +62,12 @@ is_allowed(
     if (world->faulty && (status == STORE_NO_SPACE || status == STORE_FAILED)) {
         return true;
     }
-    return status == STORE_DUPLICATE && expected != STORE_OK &&
-           model_may_forget(&world->state, op);
+    if (status == STORE_DUPLICATE) {
+        return expected != STORE_OK && model_may_forget(&world->state, op);
+    }
+    /* Of two refusals of a number, either may be told again. */
+    return op->is_retry && status != STORE_OK && expected != STORE_OK &&
+           expected != STORE_DUPLICATE;
 }
 
 static void
