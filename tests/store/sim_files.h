@@ -66,8 +66,8 @@ bool sim_files_is_off(const struct file_system *system);
 
 /* From now on every call fails and does nothing. */
 void sim_files_power_off(struct file_system *system);
-/* The process ends, the system stays: every call fails from now on, but what was
- * written can be read when it is "on" again, synced or not. */
+/* The process ends, the system stays: every call fails from now on, but what
+ * was written can be read when it is "on" again, synced or not. */
 void sim_files_kill(struct file_system *system);
 /* What is left is there again; files that were open stay dead. */
 void sim_files_power_on(struct file_system *system);
