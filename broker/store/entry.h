@@ -65,8 +65,8 @@ void entry_encode(uint8_t *dst, const struct entry *entry);
  * damaged. Records are not checked. */
 size_t entry_decode(const uint8_t *src, size_t len, struct entry *out);
 
-/* What the entry at `src`, which is damaged, says of its length, if that can be;
- * 0: it cannot. */
+/* What the entry at `src`, which is damaged, says of its length, if that can
+ * be; 0: it cannot. */
 size_t entry_length(const uint8_t *src, size_t len);
 
 /* Bytes of the record at `src`, as it says. */

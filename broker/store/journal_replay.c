@@ -24,8 +24,8 @@ find_head(const struct journal_scan *scan, size_t at, uint64_t above,
     struct journal_head *head)
 {
     for (; at < scan->size && scan->size - at >= JOURNAL_HEAD_BYTES; at += 8) {
-        /* Zeros are most of a young file. */
-        if (scan->bytes[at] != 0 &&
+        /* 'J': the first byte of a batch. */
+        if (scan->bytes[at] == 0x4A &&
             journal_head_decode(
                 scan->bytes + at, scan->size - at, scan->salt, head) &&
             head->number > above) {
@@ -282,8 +282,10 @@ journal_replay(struct journal *journal, struct chunk_pool *pool,
             source->file->damaged |= !usable && !source->file->unfinished;
             chunk_unref(pool, source->chunk);
             error = 0;
+        } else if (error == 0) {
+            count++;
         } else {
-            count += error == 0;
+            chunk_unref(pool, source->chunk);
         }
     }
     qsort(sources, count, sizeof sources[0], by_first);

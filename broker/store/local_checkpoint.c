@@ -265,6 +265,9 @@ write_all(struct local *local, int slot, struct block_writer *writer)
         error = put_number(base, "applied", checkpoint->applied);
     }
     if (error == 0) {
+        error = put_number(base, "applied, again", checkpoint->applied);
+    }
+    if (error == 0) {
         error = put_number(base, "next stream", checkpoint->next_stream);
     }
     return error == 0 ? base->commit(base) : error;

@@ -469,7 +469,7 @@ do_get(struct local *local, struct job *job)
     complete_value(job, COMPLETE_VALUE, status, found, NULL);
 }
 
-/* ---- scans: slices of what is on disk, and what is in memory between ------ */
+/* ---- scans: slices of what is on disk, and what is in memory between ----- */
 
 static int
 key_order(const uint8_t *a, size_t a_bytes, const uint8_t *b, size_t b_bytes)

@@ -3,6 +3,7 @@
  * Opening what is there: the tables, then what the journal has beyond them; see
  * local_store.h. Nothing that is damaged is deleted. */
 #include "checksum.h"
+#include "local_block.h"
 #include "local_store.h"
 
 #include <errno.h>
@@ -117,7 +118,8 @@ note_seen(struct seen_list *list, const struct base_item *item,
     return true;
 }
 
-/* In the order in which they were seen, so that the right ones are forgotten. */
+/* In the order in which they were seen, so that the right ones are forgotten
+ * first. */
 static bool
 load_publishers(struct local *local)
 {
@@ -151,6 +153,38 @@ load_publishers(struct local *local)
     return ok;
 }
 
+/* The stream of this block, its first one: its state is what its blocks say. */
+static bool
+adopt(struct local *local, struct base_item *item)
+{
+    struct base *base = local->base;
+    uint32_t number = get_u32(item->key);
+    struct stream *stream = local_adopt(local, number);
+    if (stream == NULL) {
+        return false;
+    }
+    struct stream_state *state = &stream->state;
+    struct entry entry;
+    state->first_seq = get_u64(item->key + 4);
+    do {
+        size_t at = 0;
+        while (block_next(item, &at, &entry)) {
+            if (state->records == 0 && state->last_seq == 0) {
+                state->first_time_ms = entry.time_ms;
+            }
+            state->last_seq = entry.first_seq + entry.count - 1;
+            state->last_time_ms = entry.time_ms;
+        }
+        block_count(item, 0, UINT64_MAX, &state->records, &state->bytes);
+    } while (
+        base->next(base, BASE_BLOCKS, item) == 0 && block_is_of(item, number));
+    stream->counted = state->first_seq;
+    stream->disk_last = state->last_seq;
+    stream->open_last = state->last_seq;
+    stream->open_time_ms = state->last_time_ms;
+    return local_touch(local, stream);
+}
+
 /* What lies in the tables without a stream's definition: it was damaged. */
 static bool
 adopt_blocks(struct local *local)
@@ -161,8 +195,7 @@ adopt_blocks(struct local *local)
     int error = base->seek(base, BASE_BLOCKS, key, sizeof key, false, &item);
     while (error == 0 && item.key_bytes == BLOCK_KEY_BYTES) {
         uint32_t number = get_u32(item.key);
-        if (local_stream(local, number) == NULL &&
-            !local_adopt(local, number)) {
+        if (local_stream(local, number) == NULL && !adopt(local, &item)) {
             return false;
         }
         block_key(key, number + 1, 0);
@@ -188,9 +221,11 @@ load_tables(struct local *local, uint64_t *applied)
         error = base->next(base, BASE_STREAMS, &item);
     }
     if (!get_number(base, "applied", applied)) {
-        *applied = 0;
         if (!empty) {
             local_damage(local, 1, "which commits the tables hold is damaged");
+        }
+        if (!get_number(base, "applied, again", applied)) {
+            *applied = 0;
         }
     }
     if (get_number(base, "next stream", &next_stream) &&

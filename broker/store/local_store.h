@@ -445,7 +445,7 @@ void local_complete_read(struct local_port *port, store_read_done *done,
 
 bool local_recover(struct local *local, char *why, size_t why_size);
 
-/* ---- keys of the tables --------------------------------------------------- */
+/* ---- keys of the tables -------------------------------------------------- */
 
 #define BLOCK_KEY_BYTES 12u
 static inline void

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -37,6 +38,19 @@ now(void)
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
+
+/* Of all threads, in nanoseconds: less of a question of who else is there. */
+static double
+cpu(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1e9 +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e3;
+}
+
+/* Records and processor time of each kind of cell. */
+static double cell_records[BATCHES][3], cell_cpu[BATCHES][3];
 
 static void
 die(const char *what)
@@ -293,10 +307,16 @@ main(int argc, char **argv)
     store_begin(&bench, argv[1]);
     for (int round = 0; round < rounds; round++) {
         for (int i = 0; i < BATCHES; i++) {
-            rates[i][0][round] = raw_rate(raw, batches[i], seconds);
-            rates[i][1][round] = store_rate(&bench, batches[i], 1, seconds);
-            rates[i][2][round] =
-                store_rate(&bench, batches[i], STREAMS_MAX, seconds);
+            for (int k = 0; k < 3; k++) {
+                double before = cpu();
+                double begin = now();
+                double rate = k == 0 ? raw_rate(raw, batches[i], seconds)
+                                     : store_rate(&bench, batches[i],
+                                           k == 1 ? 1 : STREAMS_MAX, seconds);
+                cell_records[i][k] += rate * (now() - begin);
+                cell_cpu[i][k] += cpu() - before;
+                rates[i][k][round] = rate;
+            }
         }
     }
     printf("%6s %12s %12s %7s %12s %7s %8s\n", "batch", "raw/s", "1 stream",
@@ -307,6 +327,13 @@ main(int argc, char **argv)
         double many = median(rates[i][2], rounds);
         printf("%6u %12.0f %12.0f %7.2f %12.0f %7.2f %8.2f\n", batches[i], log,
             one, one / log, many, many / log, many / one);
+    }
+    printf("CPU ns/record: raw, 1 stream, 100 streams\n");
+    for (int i = 0; i < BATCHES; i++) {
+        printf("%6u %12.0f %12.0f %12.0f\n", batches[i],
+            cell_cpu[i][0] / cell_records[i][0],
+            cell_cpu[i][1] / cell_records[i][1],
+            cell_cpu[i][2] / cell_records[i][2]);
     }
     read_all(&bench, "reading, most of it from disk");
     store_port_close(bench.port);

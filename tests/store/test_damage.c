@@ -3,6 +3,7 @@
  * Every byte of a small store flipped, and every length: it opens, gives all
  * that holds and nothing that does not, and what was damaged is named and still
  * there. */
+#include "base.h"
 #include "bytes.h"
 #include "checksum.h"
 #include "inspect.h"
@@ -319,4 +320,36 @@ Test(damage, a_later_version_is_refused)
     write_journal(journal_bytes, SIZE_MAX, 0);
     cr_assert_null(store_local_open(&rig.options, why, sizeof why));
     cr_assert_not_null(strstr(why, "later version"), "%s", why);
+}
+
+/* The definition of a stream in the tables, and which commits they have: the
+ * records are found again, under another name. */
+Test(damage, of_a_definition_keeps_the_records)
+{
+    rig_open(&rig);
+    rig_close(&rig);
+    char path[600];
+    char why[256];
+    static const char meta[] = "applied";
+    struct base *base;
+    snprintf(path, sizeof path, "%s/tables.mdb", rig.directory);
+    cr_assert_eq(base_lmdb_open(path, false, false, &base, why, sizeof why), 0);
+    uint8_t key[4];
+    put_u32(key, stream);
+    cr_assert_eq(base->begin(base), 0);
+    cr_assert_eq(base->put(base, BASE_STREAMS, key, 4, "no entry", 8), 0);
+    cr_assert_eq(
+        base->put(base, BASE_META, meta, sizeof meta - 1, "no number...", 12),
+        0);
+    cr_assert_eq(base->commit(base), 0);
+    base->close(base);
+    rig_open(&rig);
+    cr_assert_geq(rig_stats(&rig).damaged, 2, "%s", rig.log);
+    struct store_stream_info info = rig_info(&rig, stream);
+    cr_assert_str_eq(info.name, "recovered-1");
+    cr_assert_eq(info.records, APPENDS * EACH);
+    cr_assert_eq(info.bytes, APPENDS * EACH * 100);
+    cr_assert_eq(info.last_seq, APPENDS * EACH);
+    cr_assert_eq(rig_append(&rig, stream, 1, 19), STORE_OK);
+    cr_assert_eq(rig_read(&rig, stream, 1, 1 << 20).count, APPENDS * EACH + 1);
 }

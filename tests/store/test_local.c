@@ -349,3 +349,65 @@ Test(local, two_at_once_are_refused)
     cr_assert_null(store_local_open(&rig.options, why, sizeof why));
     cr_assert_not_null(strstr(why, "in use"), "%s", why);
 }
+
+/* Below the reserve nothing is taken, reading goes on, and it passes. */
+Test(local, less_than_the_reserve_is_no_space)
+{
+    uint32_t stream = rig_ensure(&rig, "orders", NULL);
+    cr_assert_eq(rig_append(&rig, stream, 3, 1), STORE_OK);
+    rig_close(&rig);
+    rig.options.reserve_bytes = UINT64_MAX / 2;
+    rig_open(&rig);
+    rig_settle(&rig);
+    cr_assert_eq(rig_append(&rig, stream, 1, 4), STORE_NO_SPACE);
+    cr_assert_eq(
+        rig_put(&rig, STORE_SPACE_BROKER, "key", "value"), STORE_NO_SPACE);
+    cr_assert(rig_stats(&rig).no_space);
+    cr_assert_eq(rig_stats(&rig).refused_no_space, 2);
+    expect_records(stream, 1, 3, 1);
+    cr_assert_eq(
+        store_trim(rig.port, stream, 2, rig_change_done, &rig), STORE_OK);
+    rig_settle(&rig);
+    cr_assert_eq(rig.last.status, STORE_OK, "what makes room is taken");
+    rig_close(&rig);
+    rig.options.reserve_bytes = 1;
+    rig_open(&rig);
+    rig_settle(&rig);
+    cr_assert_eq(rig_append(&rig, stream, 1, 4), STORE_OK);
+    expect_records(stream, 2, 3, 2);
+}
+
+/* On disk, where sizes must be fetched: counts follow to the record. */
+Test(local, what_is_trimmed_on_disk_is_counted)
+{
+    uint32_t stream = rig_ensure(&rig, "orders", NULL);
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < 2000; i++) {
+        struct store_append append = {.stream = stream, .count = 1};
+        cr_assert_eq(
+            rig_append_full(&rig, &append, 100 + i % 7, i + 1), STORE_OK);
+        bytes += 100 + i % 7;
+    }
+    rig_checkpoint(&rig);
+    cr_assert_eq(rig_info(&rig, stream).bytes, bytes);
+    uint64_t first = 1;
+    for (uint64_t to = 2; to <= 2001; to += 173) {
+        cr_assert_eq(
+            store_trim(rig.port, stream, to, rig_change_done, &rig), STORE_OK);
+        for (; first < to; first++) {
+            bytes -= 100 + (first - 1) % 7;
+        }
+        if (to % 2 == 0) {
+            rig_settle(&rig);
+        } else { /* counted by the checkpoint, or never */
+            store_tick(rig.port);
+            store_local_step(rig.store);
+            rig_checkpoint(&rig);
+        }
+        cr_assert_eq(rig_info(&rig, stream).first_seq, to);
+        cr_assert_eq(rig_info(&rig, stream).records, 2001 - to);
+        cr_assert_eq(rig_info(&rig, stream).bytes, bytes);
+        cr_assert_eq(rig_info(&rig, stream).trimmed, to - 1);
+        expect_records(stream, to, 2001 - to, (uint32_t)to);
+    }
+}
