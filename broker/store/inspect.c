@@ -51,6 +51,19 @@ inspect_stream(struct inspect *inspect, uint32_t number)
     return &inspect->streams[number];
 }
 
+void
+inspect_ask(struct inspect *inspect, uint32_t number)
+{
+    const struct inspect_hooks *hooks = inspect->hooks;
+    struct inspect_stream *stream = &inspect->streams[number];
+    uint64_t from = 0;
+    stream->asked = true;
+    stream->wanted =
+        hooks->records != NULL &&
+        (hooks->wanted == NULL || hooks->wanted(hooks->arg, number, &from));
+    stream->from = from;
+}
+
 static void
 tell_info(struct inspect *inspect, const struct store_stream_info *info)
 {
@@ -231,6 +244,9 @@ take_records(struct inspect *inspect, const struct entry *entry)
     if (!stream->known) {
         adopt(inspect, stream, entry->stream, entry->first_seq);
         stream = inspect_stream(inspect, entry->stream);
+    }
+    if (!stream->asked) {
+        inspect_ask(inspect, entry->stream);
     }
     tell_records(inspect, entry, stream);
     inspect->where.stream = 0;

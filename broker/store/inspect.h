@@ -38,8 +38,8 @@ struct inspect_hooks {
      * as "recovered-NUMBER" before its first record. */
     bool (*stream)(void *arg, const struct inspect_where *where,
         const struct store_stream_info *info);
-    /* Are the records that the tables have of it to be read, and from which on
-     * (0 is given: from the first)? NULL: all are. */
+    /* Are the records that the tables have of it to be read? *from, which is 0:
+     * no records below this one, of the journal either. NULL: all are. */
     bool (*wanted)(void *arg, uint32_t stream, uint64_t *from);
     /* Consecutive records whose checksums hold; each stream in order, each
      * record once; what is in the tables first. */

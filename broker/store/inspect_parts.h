@@ -36,6 +36,8 @@ __attribute__((format(printf, 3, 4))) void inspect_damage(
     struct inspect *inspect, uint64_t records, const char *format, ...);
 /* NULL: memory is out, and that has been told. */
 struct inspect_stream *inspect_stream(struct inspect *inspect, uint32_t number);
+/* Ask the hook `wanted` of a stream that is there. */
+void inspect_ask(struct inspect *inspect, uint32_t number);
 /* Records [first, end) of where.stream are not there. */
 void inspect_missing(struct inspect *inspect, uint64_t first, uint64_t end);
 void inspect_entry(struct inspect *inspect, const struct entry *entry);

@@ -184,19 +184,6 @@ set_block_key(struct copied *copied, uint32_t stream, uint64_t first_seq)
     copied->key_bytes = BLOCK_KEY;
 }
 
-static void
-ask_wanted(struct inspect *inspect, uint32_t number)
-{
-    const struct inspect_hooks *hooks = inspect->hooks;
-    struct inspect_stream *stream = &inspect->streams[number];
-    uint64_t from = 0;
-    stream->asked = true;
-    stream->wanted =
-        hooks->records != NULL &&
-        (hooks->wanted == NULL || hooks->wanted(hooks->arg, number, &from));
-    stream->from = from;
-}
-
 /* Is the block to be told? It may then be another one; if it is not, the key is
  * where to look next. */
 static bool
@@ -208,7 +195,7 @@ is_wanted(struct inspect *inspect, struct copied *copied)
     }
     struct inspect_stream *stream = &inspect->streams[number];
     if (!stream->asked) {
-        ask_wanted(inspect, number);
+        inspect_ask(inspect, number);
         if (stream->wanted && stream->from > get_u64(copied->key + 4)) {
             /* It is in the last block that does not begin behind it. */
             set_block_key(copied, number, stream->from);
@@ -233,7 +220,7 @@ end_blocks(struct inspect *inspect)
             continue;
         }
         if (!stream->asked) {
-            ask_wanted(inspect, (uint32_t)i);
+            inspect_ask(inspect, (uint32_t)i);
         }
         uint64_t next =
             stream->next > stream->first_seq ? stream->next : stream->first_seq;
