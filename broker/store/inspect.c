@@ -1,24 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * A store looked at from outside; see inspect.h.
- *
- * The journal is copied first and the tables are read then, so that what a
- * running broker moves from one to the other meanwhile is told at least once.
- * Each view of the tables is as short as copying one item: a long one would
- * keep the broker from using freed pages again. */
+ * A store looked at from outside: what entries say; see inspect.h. */
 #include "inspect.h"
 
 #include "checksum.h"
 #include "inspect_parts.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- telling ------------------------------------------------------------- */
 
 void
 inspect_damage(
@@ -37,95 +29,231 @@ inspect_damage(
     }
 }
 
-static void
-tell_run(struct inspect *inspect, uint32_t stream, const struct store_run *run)
+/* ---- streams ------------------------------------------------------------- */
+
+struct inspect_stream *
+inspect_stream(struct inspect *inspect, uint32_t number)
 {
-    if (run->count == 0 || inspect->stopped) {
-        return;
+    if (number >= inspect->stream_count) {
+        size_t count = (size_t)number * 2 + 16;
+        struct inspect_stream *streams =
+            realloc(inspect->streams, count * sizeof *streams);
+        if (streams == NULL) {
+            inspect_damage(inspect, 0, "memory is out: the rest is not read");
+            inspect->stopped = true;
+            return NULL;
+        }
+        memset(streams + inspect->stream_count, 0,
+            (count - inspect->stream_count) * sizeof *streams);
+        inspect->streams = streams;
+        inspect->stream_count = count;
     }
-    inspect->summary.records += run->count;
-    inspect->summary.bytes += run->bytes;
-    if (inspect->hooks->records != NULL &&
-        !inspect->hooks->records(
-            inspect->hooks->arg, &inspect->where, stream, run)) {
-        inspect->stopped = true;
-    }
+    return &inspect->streams[number];
 }
 
-/* Records whose checksums hold, from `first_seq` on. */
-static void
-tell_records(
-    struct inspect *inspect, const struct entry *entry, uint64_t first_seq)
+void
+inspect_ask(struct inspect *inspect, uint32_t number)
 {
-    const uint8_t *record = entry->body;
-    size_t left = entry->body_bytes;
-    struct store_run run = {.time_ms = entry->time_ms};
-    for (uint32_t i = 0; i < entry->count && !inspect->stopped; i++) {
-        uint64_t seq = entry->first_seq + i;
-        if (left < RECORD_HEAD || record_bytes(record) > left) {
-            tell_run(inspect, entry->stream, &run);
-            run.count = 0;
-            inspect_damage(inspect, entry->count - i,
-                "stream %" PRIu32 ": the length of record %" PRIu64
-                " is damaged",
-                entry->stream, seq);
-            return;
-        }
-        size_t bytes = (size_t)record_bytes(record);
-        bool holds = checksum(record, bytes) ==
-                     get_u32(entry->checksums + (size_t)i * 4);
-        if (holds && seq >= first_seq) {
-            if (run.count == 0) {
-                run.first_seq = seq;
-                run.records = record;
-                run.bytes = 0;
-            }
-            run.count++;
-            run.bytes += bytes;
-        } else {
-            tell_run(inspect, entry->stream, &run);
-            run.count = 0;
-        }
-        if (!holds) {
-            inspect_damage(inspect, 1,
-                "stream %" PRIu32 ": record %" PRIu64 " is damaged",
-                entry->stream, seq);
-        }
-        record += bytes;
-        left -= bytes;
+    const struct inspect_hooks *hooks = inspect->hooks;
+    struct inspect_stream *stream = &inspect->streams[number];
+    uint64_t from = 0;
+    stream->asked = true;
+    stream->wanted =
+        hooks->records != NULL &&
+        (hooks->wanted == NULL || hooks->wanted(hooks->arg, number, &from));
+    stream->from = from;
+}
+
+static void
+tell_info(struct inspect *inspect, const struct store_stream_info *info)
+{
+    if (inspect->hooks->stream != NULL) {
+        inspect->stopped |=
+            !inspect->hooks->stream(inspect->hooks->arg, &inspect->where, info);
     }
-    tell_run(inspect, entry->stream, &run);
 }
 
 static void
 tell_stream(struct inspect *inspect, const struct entry *entry)
 {
     struct entry_stream values;
+    struct inspect_stream *stream = inspect_stream(inspect, entry->stream);
+    if (stream == NULL) {
+        return;
+    }
     if (!entry_stream_decode(entry, &values)) {
-        inspect_damage(inspect, 0, "a definition of a stream is damaged");
+        inspect_damage(inspect, 0,
+            "the definition of stream %" PRIu32 " is damaged", entry->stream);
         return;
     }
-    inspect->summary.streams += inspect->where.place == INSPECT_TABLES;
-    if (inspect->hooks->stream == NULL) {
-        return;
-    }
+    bool is_new = !stream->known;
     struct store_stream_info info = {.stream = entry->stream,
         .limits = {.max_records = values.max_records,
             .max_bytes = values.max_bytes,
             .max_age_ms = values.max_age_ms,
             .discard_new = values.discard_new},
         .first_seq = values.has_state ? values.first_seq : 1,
-        .last_seq = values.last_seq,
-        .records = values.records,
-        .bytes = values.bytes,
-        .first_time_ms = values.first_time_ms,
-        .last_time_ms = values.last_time_ms,
-        .trimmed = values.trimmed,
-        .damaged = values.damaged};
+        .last_seq = values.has_state ? values.last_seq : 0};
+    if (values.has_state) {
+        info.records = values.records;
+        info.bytes = values.bytes;
+        info.first_time_ms = values.first_time_ms;
+        info.last_time_ms = values.last_time_ms;
+        info.trimmed = values.trimmed;
+        info.damaged = values.damaged;
+    }
     memcpy(info.name, entry->name, entry->name_bytes);
-    inspect->stopped |=
-        !inspect->hooks->stream(inspect->hooks->arg, &inspect->where, &info);
+    if (is_new) {
+        stream->known = true;
+        stream->first_seq = info.first_seq;
+        stream->last_seq = info.last_seq;
+        inspect->summary.streams++;
+    }
+    tell_info(inspect, &info);
 }
+
+/* There are records of it, and no definition. */
+static void
+adopt(struct inspect *inspect, struct inspect_stream *stream, uint32_t number,
+    uint64_t first_seq)
+{
+    struct store_stream_info info = {
+        .stream = number, .first_seq = first_seq, .last_seq = first_seq - 1};
+    snprintf(info.name, sizeof info.name, "recovered-%" PRIu32, number);
+    stream->known = true;
+    stream->first_seq = first_seq;
+    inspect->summary.streams++;
+    inspect_damage(
+        inspect, 0, "the definition of stream %" PRIu32 " is lost", number);
+    tell_info(inspect, &info);
+}
+
+/* ---- records ------------------------------------------------------------- */
+
+void
+inspect_missing(struct inspect *inspect, uint64_t first, uint64_t end)
+{
+    struct inspect_where where = inspect->where;
+    const struct inspect_stream *stream = inspect_stream(inspect, where.stream);
+    if (stream != NULL && inspect->summary.in_use &&
+        where.place == INSPECT_TABLES) {
+        inspect_renew_stream(inspect, where.stream);
+    }
+    if (stream == NULL || stream->removed) {
+        return;
+    }
+    first = first < stream->first_seq ? stream->first_seq : first;
+    if (first >= end || inspect->stopped) {
+        return;
+    }
+    where.first_seq = first;
+    where.last_seq = end - 1;
+    inspect->summary.missing += end - first;
+    if (inspect->hooks->missing != NULL) {
+        inspect->stopped |=
+            !inspect->hooks->missing(inspect->hooks->arg, &where);
+    }
+}
+
+static void
+tell_run(struct inspect *inspect, uint32_t stream, struct store_run *run)
+{
+    if (run->count > 0 && !inspect->stopped) {
+        inspect->where.first_seq = run->first_seq;
+        inspect->where.last_seq = run->first_seq + run->count - 1;
+        inspect->summary.records += run->count;
+        inspect->summary.bytes += run->bytes;
+        inspect->stopped |= inspect->hooks->records != NULL &&
+                            !inspect->hooks->records(inspect->hooks->arg,
+                                &inspect->where, stream, run);
+    }
+    run->count = 0;
+}
+
+/* The record, if its checksum holds, joins the run; else the run has ended. */
+static void
+tell_record(struct inspect *inspect, const struct entry *entry, uint32_t nth,
+    const uint8_t *record, size_t bytes, struct store_run *run)
+{
+    uint64_t seq = entry->first_seq + nth;
+    if (checksum(record, bytes) ==
+        get_u32(entry->checksums + (size_t)nth * 4)) {
+        if (run->count == 0) {
+            run->first_seq = seq;
+            run->records = record;
+            run->bytes = 0;
+        }
+        run->count++;
+        run->bytes += bytes;
+        return;
+    }
+    tell_run(inspect, entry->stream, run);
+    inspect->where.first_seq = inspect->where.last_seq = seq;
+    inspect_damage(inspect, 1,
+        "stream %" PRIu32 ": record %" PRIu64 " is damaged", entry->stream,
+        seq);
+}
+
+/* Records that are wanted and have not been told. */
+static void
+tell_records(struct inspect *inspect, const struct entry *entry,
+    struct inspect_stream *stream)
+{
+    const uint8_t *record = entry->body;
+    size_t left = entry->body_bytes;
+    struct store_run run = {.time_ms = entry->time_ms};
+    uint64_t lowest =
+        stream->next > stream->first_seq ? stream->next : stream->first_seq;
+    lowest = lowest > stream->from ? lowest : stream->from;
+    if (entry->first_seq > lowest) {
+        inspect_missing(inspect, lowest, entry->first_seq);
+    }
+    for (uint32_t i = 0; i < entry->count && !inspect->stopped; i++) {
+        uint64_t seq = entry->first_seq + i;
+        if (left < RECORD_HEAD || record_bytes(record) > left) {
+            tell_run(inspect, entry->stream, &run);
+            inspect->where.first_seq = seq > lowest ? seq : lowest;
+            inspect->where.last_seq = entry->first_seq + entry->count - 1;
+            inspect_damage(inspect, entry->count - i,
+                "stream %" PRIu32 ": the length of record %" PRIu64
+                " is damaged",
+                entry->stream, seq);
+            break;
+        }
+        size_t bytes = (size_t)record_bytes(record);
+        if (seq >= lowest) {
+            tell_record(inspect, entry, i, record, bytes, &run);
+        }
+        record += bytes;
+        left -= bytes;
+    }
+    tell_run(inspect, entry->stream, &run);
+    uint64_t end = entry->first_seq + entry->count;
+    stream->next = end > stream->next ? end : stream->next;
+}
+
+static void
+take_records(struct inspect *inspect, const struct entry *entry)
+{
+    struct inspect_stream *stream = inspect_stream(inspect, entry->stream);
+    if (stream == NULL || stream->removed || entry->first_seq == 0 ||
+        entry->first_seq > UINT64_MAX - entry->count) {
+        return;
+    }
+    inspect->where.stream = entry->stream;
+    if (!stream->known) {
+        adopt(inspect, stream, entry->stream, entry->first_seq);
+        stream = inspect_stream(inspect, entry->stream);
+    }
+    if (!stream->asked) {
+        inspect_ask(inspect, entry->stream);
+    }
+    tell_records(inspect, entry, stream);
+    inspect->where.stream = 0;
+    inspect->where.first_seq = inspect->where.last_seq = 0;
+}
+
+/* ---- the rest ------------------------------------------------------------ */
 
 static void
 tell_value(struct inspect *inspect, const struct entry *entry)
@@ -156,14 +284,42 @@ tell_publisher(struct inspect *inspect, const struct entry *entry)
     }
 }
 
-void
-inspect_entry(
-    struct inspect *inspect, const struct entry *entry, uint64_t first_seq)
+static void
+tell_trim(struct inspect *inspect, const struct entry *entry)
 {
     const struct inspect_hooks *hooks = inspect->hooks;
+    struct inspect_stream *stream = inspect_stream(inspect, entry->stream);
+    if (stream == NULL) {
+        return;
+    }
+    if (stream->first_seq < entry->first_seq) {
+        stream->first_seq = entry->first_seq;
+    }
+    inspect->stopped |=
+        hooks->trim != NULL && !hooks->trim(hooks->arg, &inspect->where,
+                                   entry->stream, entry->first_seq);
+}
+
+static void
+tell_remove(struct inspect *inspect, const struct entry *entry)
+{
+    const struct inspect_hooks *hooks = inspect->hooks;
+    struct inspect_stream *stream = inspect_stream(inspect, entry->stream);
+    if (stream == NULL) {
+        return;
+    }
+    stream->removed = true;
+    inspect->stopped |=
+        hooks->remove != NULL &&
+        !hooks->remove(hooks->arg, &inspect->where, entry->stream);
+}
+
+void
+inspect_entry(struct inspect *inspect, const struct entry *entry)
+{
     switch (entry->kind) {
     case ENTRY_RECORDS:
-        tell_records(inspect, entry, first_seq);
+        take_records(inspect, entry);
         tell_publisher(inspect, entry);
         break;
     case ENTRY_VALUE:
@@ -176,156 +332,10 @@ inspect_entry(
         tell_publisher(inspect, entry);
         break;
     case ENTRY_TRIM:
-        inspect->stopped |=
-            hooks->trim != NULL && !hooks->trim(hooks->arg, &inspect->where,
-                                       entry->stream, entry->first_seq);
+        tell_trim(inspect, entry);
         break;
     case ENTRY_REMOVE:
-        inspect->stopped |=
-            hooks->remove != NULL &&
-            !hooks->remove(hooks->arg, &inspect->where, entry->stream);
+        tell_remove(inspect, entry);
         break;
-    }
-}
-
-/* ---- tables -------------------------------------------------------------- */
-
-/* The next item behind the key, copied. 0, or ENOENT at the end. */
-static int
-copy_next(struct inspect *inspect, enum base_table table, struct copied *copied)
-{
-    struct base *base = inspect->base;
-    struct base_item item;
-    uint8_t key[BASE_KEY_MAX + 1];
-    size_t key_bytes = copied->key_bytes;
-    memcpy(key, copied->key, key_bytes);
-    if (key_bytes > 0) {
-        key[key_bytes++] = 0; /* the next key that there can be */
-    }
-    int error = base->view_begin(base);
-    if (error != 0) {
-        return error;
-    }
-    error = base->seek(base, table, key, key_bytes, false, &item);
-    if (error == 0 && item.bytes > copied->capacity) {
-        uint8_t *data = realloc(copied->data, item.bytes);
-        if (data == NULL) {
-            error = ENOMEM;
-        } else {
-            copied->data = data;
-            copied->capacity = item.bytes;
-        }
-    }
-    if (error == 0) {
-        memcpy(copied->key, item.key, item.key_bytes);
-        copied->key_bytes = item.key_bytes;
-        memcpy(copied->data, item.data, item.bytes);
-        copied->bytes = item.bytes;
-    }
-    base->view_end(base);
-    return error;
-}
-
-/* Of a stream in the tables: what lies before is not there any more. */
-static void
-note_first(struct inspect *inspect, const struct copied *copied)
-{
-    struct entry entry;
-    struct entry_stream values;
-    if (entry_decode(copied->data, copied->bytes, &entry) == 0 ||
-        !entry_stream_decode(&entry, &values) ||
-        entry.stream > UINT32_MAX / 2) {
-        return;
-    }
-    if (entry.stream >= inspect->first_count) {
-        size_t count = (size_t)entry.stream * 2 + 16;
-        uint64_t *first = realloc(inspect->first_seqs, count * sizeof *first);
-        if (first == NULL) {
-            return;
-        }
-        memset(first + inspect->first_count, 0,
-            (count - inspect->first_count) * sizeof *first);
-        inspect->first_seqs = first;
-        inspect->first_count = count;
-    }
-    inspect->first_seqs[entry.stream] = values.first_seq;
-}
-
-static void
-tell_item(
-    struct inspect *inspect, enum base_table table, const struct copied *copied)
-{
-    static const char *const names[BASE_TABLES] = {
-        "meta", "streams", "blocks", "values", "publishers"};
-    size_t at = 0;
-    inspect->summary.blocks += table == BASE_BLOCKS;
-    if (table == BASE_STREAMS) {
-        note_first(inspect, copied);
-    }
-    while (at < copied->bytes && !inspect->stopped) {
-        struct entry entry;
-        size_t left = copied->bytes - at;
-        size_t bytes = entry_decode(copied->data + at, left, &entry);
-        if (bytes == 0) {
-            inspect_damage(inspect, 0, "an entry of the table %s is damaged",
-                names[table]);
-            bytes = entry_length(copied->data + at, left);
-            if (bytes == 0) {
-                return;
-            }
-        } else {
-            uint64_t first = entry.stream < inspect->first_count
-                                 ? inspect->first_seqs[entry.stream]
-                                 : 0;
-            inspect_entry(inspect, &entry, first);
-        }
-        at += bytes;
-    }
-}
-
-static void
-get_applied(struct inspect *inspect)
-{
-    struct base *base = inspect->base;
-    struct base_item item;
-    static const char name[] = "applied";
-    if (base->view_begin(base) != 0) {
-        return;
-    }
-    if (base->seek(base, BASE_META, name, sizeof name - 1, false, &item) == 0 &&
-        item.key_bytes == sizeof name - 1 && item.bytes == 12 &&
-        memcmp(item.key, name, sizeof name - 1) == 0) {
-        if (checksum(item.data, 8) == get_u32(item.data + 8)) {
-            inspect->summary.applied = get_u64(item.data);
-        } else {
-            inspect_damage(
-                inspect, 0, "which commits the tables hold is damaged");
-        }
-    }
-    base->sizes(base, &inspect->summary.tables_bytes,
-        &inspect->summary.tables_free_bytes);
-    base->view_end(base);
-}
-
-void
-inspect_tables(struct inspect *inspect)
-{
-    static const enum base_table order[] = {
-        BASE_STREAMS, BASE_BLOCKS, BASE_VALUES, BASE_PUBLISHERS};
-    inspect->where = (struct inspect_where){
-        .place = INSPECT_TABLES, .file = INSPECT_TABLES_NAME};
-    get_applied(inspect);
-    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
-        struct copied copied = {.data = NULL};
-        int error = 0;
-        while (!inspect->stopped &&
-               (error = copy_next(inspect, order[i], &copied)) == 0) {
-            tell_item(inspect, order[i], &copied);
-        }
-        if (error != 0 && error != ENOENT) {
-            inspect_damage(
-                inspect, 0, "a table ends in an error: %s", strerror(error));
-        }
-        free(copied.data);
     }
 }

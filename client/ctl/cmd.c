@@ -34,6 +34,7 @@ static const struct command *const command_table[] = {
     &cmd_stats,
     &cmd_stream,
     &cmd_consumer,
+    &cmd_store,
     &cmd_bench,
     &cmd_passwd,
     &cmd_explain,

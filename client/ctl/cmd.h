@@ -64,6 +64,7 @@ extern const struct command cmd_ping;
 extern const struct command cmd_stats;
 extern const struct command cmd_stream;
 extern const struct command cmd_consumer;
+extern const struct command cmd_store;
 extern const struct command cmd_bench;
 extern const struct command cmd_passwd;
 extern const struct command cmd_explain;

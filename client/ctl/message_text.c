@@ -196,10 +196,12 @@ set_position(json_t *object, const struct broker_message *message)
 }
 
 void
-message_write_json(struct out *out, const struct broker_message *message)
+message_write_stream_json(
+    struct out *out, const struct broker_message *message, const char *stream)
 {
     json_t *object = json_object();
     bool whole =
+        (stream == NULL || set(object, "stream", json_string(stream))) &&
         set(object, "topic", json_text(message->topic)) &&
         set_bytes(object, "payload", "payload_base64", message->payload);
 
@@ -209,6 +211,29 @@ message_write_json(struct out *out, const struct broker_message *message)
     whole = whole && set(object, "retained", json_boolean(message->retained)) &&
             set(object, "headers", json_headers(message)) &&
             set_position(object, message);
+    write_object(out, object, whole);
+}
+
+void
+message_write_json(struct out *out, const struct broker_message *message)
+{
+    message_write_stream_json(out, message, NULL);
+}
+
+void
+message_write_damaged_json(struct out *out, const char *stream,
+    uint64_t first_sequence, uint64_t last_sequence)
+{
+    json_t *object = json_object();
+    const uint64_t count = last_sequence - first_sequence + 1;
+    const bool whole =
+        set(object, "stream", json_string(stream)) &&
+        set(object, "gap", json_integer((json_int_t)count)) &&
+        set(object, "first_sequence",
+            json_integer((json_int_t)first_sequence)) &&
+        set(object, "last_sequence", json_integer((json_int_t)last_sequence)) &&
+        set(object, "reason", json_string("damaged"));
+
     write_object(out, object, whole);
 }
 

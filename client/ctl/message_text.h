@@ -15,6 +15,15 @@
  * "headers", a list of objects with "key" and "value" or "value_base64". */
 void message_write_json(struct out *out, const struct broker_message *message);
 
+/* The same with "stream" before all of them, unless that is NULL. */
+void message_write_stream_json(
+    struct out *out, const struct broker_message *message, const char *stream);
+
+/* For records of a store that are damaged or missing: "stream", "gap",
+ * "first_sequence", "last_sequence", "reason". */
+void message_write_damaged_json(struct out *out, const char *stream,
+    uint64_t first_sequence, uint64_t last_sequence);
+
 /* A JSON object without a line break: "gap" (messages, or null if that is not
  * known), "bytes", "reason" (one word), "filters". filters[i] belongs to
  * gap->subscriptions[i]. */
