@@ -301,3 +301,89 @@ Test(broker_stream, a_killed_broker_has_everything_once)
     leave(reader);
     leave(client);
 }
+
+/* ---- a durable consumer -------------------------------------------------- */
+
+#define WORK_MESSAGES 500
+
+static void
+expect_floor(struct broker_client *client, const char *expected)
+{
+    struct broker_client_outgoing request = {.topic = "$sys/consumer/info",
+        .payload = "{\"name\":\"work\"}",
+        .payload_bytes = strlen("{\"name\":\"work\"}")};
+    struct broker_client_event *event = NULL;
+    char text[2048] = "";
+    cr_assert_eq(broker_client_request_wait(client, &request, WAIT_MS, &event),
+        BROKER_OK);
+    struct broker_bytes payload = event->message->payload;
+    cr_assert_lt(payload.len, sizeof text);
+    memcpy(text, payload.data, payload.len);
+    broker_client_event_free(event);
+    cr_assert_not_null(strstr(text, expected), "%s in %s", expected, text);
+}
+
+/* The line breaks again and again, with messages and acknowledgements on the
+ * way: every message is worked on, and in the end the broker knows it. */
+Test(broker_stream, work_is_done_over_a_line_that_breaks)
+{
+    static bool seen[WORK_MESSAGES];
+    struct proxy proxy;
+    struct runner runner;
+    char address[128];
+    struct broker_client *client = client_new();
+    add_stream(client);
+    ask(client, "$sys/consumer/add",
+        "{\"name\":\"work\",\"stream\":\"S\",\"from\":\"first\"}");
+    runner_start(&runner, client);
+    for (uint32_t i = 0; i < WORK_MESSAGES; i++) {
+        publish_number(client, i);
+    }
+    tally_wait(&tally, &tally.published, WORK_MESSAGES);
+    runner_stop(&runner);
+
+    proxy_start(&proxy, daemon_.folder);
+    (void)snprintf(address, sizeof address, "unix://%s/proxy", daemon_.folder);
+    struct broker_client *worker = client_at(address);
+    struct broker_client_consume asked = {.consumer = "work", .window = 2};
+    uint32_t id = consume(worker, &asked);
+    for (uint32_t left = WORK_MESSAGES; left > 0;) {
+        struct broker_client_event *event;
+        uint32_t got;
+        cr_assert_eq(broker_client_next(worker, WAIT_MS, &event), BROKER_OK);
+        if (event->kind == BROKER_CLIENT_EVENT_MESSAGE) {
+            memcpy(&got, event->message->payload.data, sizeof got);
+            cr_assert_lt(got, WORK_MESSAGES);
+            cr_assert_geq(event->message->deliveries, 1);
+            left -= !seen[got];
+            seen[got] = true;
+            cr_assert_eq(
+                broker_client_ack(worker, id, event->message->sequence),
+                BROKER_OK);
+        }
+        broker_client_event_free(event);
+    }
+    struct broker_client_stats stats;
+    broker_client_stats(worker, &stats, sizeof stats);
+    cr_assert_gt(stats.connects, 10);
+    broker_client_free(worker);
+    proxy_stop(&proxy);
+
+    /* What was not said in time comes once more, over a good line. */
+    worker = client_new();
+    id = consume(worker, &(struct broker_client_consume){.consumer = "work"});
+    struct broker_client_event *event;
+    while (broker_client_next(worker, 300, &event) == BROKER_OK) {
+        if (event->kind == BROKER_CLIENT_EVENT_MESSAGE) {
+            cr_assert_gt(event->message->deliveries, 1);
+            cr_assert_eq(
+                broker_client_ack(worker, id, event->message->sequence),
+                BROKER_OK);
+        }
+        broker_client_event_free(event);
+    }
+    leave(worker);
+    expect_floor(client, "\"floor\":500");
+    expect_floor(client, "\"outstanding\":0");
+    leave(client);
+}

@@ -214,5 +214,114 @@ class Asking(harness.CtlTest):
             self.assertIn("has no list", result.err)
 
 
+class Working(harness.CtlTest):
+    """With a real broker."""
+
+    def setUp(self):
+        super().setUp()
+        self.server = self.broker(store=self.path("store")).tcp
+        self.run_ctl("stream", "add", "S", "--topics", "s/#")
+
+    def run_ctl(self, command, *arguments, code=harness.OK, **more):
+        return self.expect(code, command, "-s", self.server, *arguments,
+                           **more)
+
+    def add(self, *more):
+        self.run_ctl("consumer", "add", "work", "--stream", "S", *more)
+
+    def fill(self, count):
+        lines = b"".join(b"%d\n" % n for n in range(1, count + 1))
+        self.run_ctl("pub", "s/a", "--lines", stdin=lines)
+
+    def take(self, count, *more):
+        return self.run_ctl("sub", "--consumer", "work", "-n", str(count),
+                            "--format", r"%p/%D\n",
+                            *more).out.decode().split()
+
+    def info(self):
+        return json.loads(
+            self.run_ctl("consumer", "info", "work", "--json").out)
+
+    def test_what_is_acknowledged_does_not_come_again(self):
+        self.add("--from", "first")
+        self.fill(5)
+        self.assertEqual(self.take(2), ["1/1", "2/1"])
+        self.assertEqual(self.info()["floor"], 2)
+        self.assertEqual(self.take(2, "--ack", "no"), ["3/1", "4/1"])
+        self.assertEqual(self.info()["floor"], 2)
+        self.assertEqual(sorted(self.take(3, "--window", "1")),
+                         ["3/2", "4/2", "5/1"])
+        self.assertEqual(self.info()["floor"], 5)
+
+    def test_cumulative(self):
+        self.add("--ack", "cumulative")
+        self.fill(5)
+        self.assertEqual(self.take(3), ["1/1", "2/1", "3/1"])
+        self.assertEqual(self.info()["floor"], 3)
+
+    def test_reset(self):
+        self.add()
+        self.fill(5)
+        self.take(5)
+        self.run_ctl("consumer", "reset", "work", "--from=last:2")
+        self.assertEqual([text.split("/")[0] for text in self.take(2)],
+                         ["4", "5"])
+
+    def test_work_is_shared(self):
+        self.add()
+        workers = [self.start("sub", "-v", "-s", self.server, "--consumer",
+                              "work", "-w", "1") for _ in range(2)]
+        for worker in workers:
+            self.subscribed(worker)
+        self.fill(50)
+        harness.wait_until(lambda: self.info()["floor"] == 50,
+                           "everything is acknowledged")
+        for worker in workers:
+            worker.signal(15)
+            self.assertEqual(worker.wait(), harness.OK)
+        shares = [worker.stdout.bytes().split() for worker in workers]
+        self.assertTrue(all(shares), "both have worked")
+        self.assertEqual(sorted(map(int, shares[0] + shares[1])),
+                         list(range(1, 51)))
+
+    def test_who_is_killed_leaves_its_work_to_others(self):
+        self.add("--ack-wait", "1h")
+        self.fill(3)
+        worker = self.start("sub", "-s", self.server, "--consumer", "work",
+                            "--ack", "no")
+        worker.expect_out(b"3\n")
+        worker.signal(9)
+        worker.wait()
+        self.assertEqual(self.take(3), ["1/2", "2/2", "3/2"])
+
+    def test_a_consumer_that_is_removed(self):
+        self.add()
+        worker = self.start("sub", "-v", "-s", self.server, "--consumer",
+                            "work")
+        self.subscribed(worker)
+        self.run_ctl("consumer", "rm", "work")
+        self.assertEqual(worker.wait(), harness.FAILED)
+        self.assertIn("UNKNOWN_CONSUMER", worker.error_text())
+        result = self.run_ctl("sub", "--consumer", "work", code=harness.FAILED)
+        self.assertIn("brokerctl consumer ls", result.err, "the remedy")
+
+    def test_dead_letters(self):
+        self.run_ctl("stream", "add", "DEAD", "--topics", "dead/#")
+        self.add("--max-deliveries", "1", "--dead-letter", "dead/work")
+        self.fill(1)
+        self.take(1, "--ack", "no")
+        result = self.run_ctl("sub", "--stream", "DEAD", "-n", "1",
+                              "--format", "%p %{dead-letter-consumer}")
+        self.assertEqual(result.out, b"1 work")
+
+    def test_explain(self):
+        self.add()
+        result = self.run_ctl("explain", "consumer", "work")
+        self.assertRegex(result.out.decode(), r"(?m)^nobody: ")
+        result = self.run_ctl("explain", "consumer", "none",
+                              code=harness.FAILED)
+        self.assertIn("UNKNOWN_CONSUMER", result.err)
+
+
 if __name__ == "__main__":
     unittest.main()
