@@ -214,8 +214,10 @@ cursor_save(struct cursor *cursor)
     struct core *core = cursor->consumers->core;
     uint8_t key[STORE_KEY_MAX];
     struct store_value value;
-    if (cursor->is_saving || !cursor->is_known ||
-        !consumer_is_dirty(cursor->state)) {
+    /* In the end nobody waits for the last one; they are put in their order. */
+    bool waits = cursor->is_saving &&
+                 (!core->shutting_down || cursor->dead.step == DEAD_STORING);
+    if (waits || !cursor->is_known || !consumer_is_dirty(cursor->state)) {
         return;
     }
     bool ok = cursor_value(cursor, NULL, 0, &value, key);

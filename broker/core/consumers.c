@@ -303,19 +303,6 @@ consumers_new(struct core *core)
     return consumers;
 }
 
-/* The last state of each, though nobody waits for it. */
-static void
-save_all(struct consumers *consumers)
-{
-    struct cursor *cursor;
-    TAILQ_FOREACH(cursor, &consumers->all, link)
-    {
-        cursor->is_saving = false;
-        cursor_save(cursor);
-    }
-    store_tick(consumers->core->options.store);
-}
-
 void
 consumers_free(struct consumers *consumers)
 {
@@ -326,9 +313,6 @@ consumers_free(struct consumers *consumers)
     struct source *source;
     struct seat *seat;
     changes_drop_all(consumers);
-    if (consumers->core->shutting_down) {
-        save_all(consumers);
-    }
     TAILQ_FOREACH(cursor, &consumers->all, link)
     {
         cursor->calls = 0; /* none comes any more */
