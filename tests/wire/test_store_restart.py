@@ -253,7 +253,7 @@ class Later(StreamTest):
         for kill in False, True:
             with self.subTest(kill=kill):
                 name, topic = "K%d" % kill, "k%d" % kill
-                connection = self.connect(session=b"%16d" % kill)
+                connection = self.connect()
                 self.add(connection, name, [topic])
                 soon = int(time.time() * 1000) + 700
                 # Told in another order than they are due.
@@ -262,12 +262,8 @@ class Later(StreamTest):
                         topic, str(at), deliver_at=soon + 30 * at)
                     self.assertEqual((answer.level, answer.sequence),
                                      (codec.SYNCED, None))
-                number = connection.last_number
-                self.restart(kill)
-                connection = self.connect(session=b"%16d" % kill)
+                connection = self.restart(kill)
                 connection.subscribe(topic)
-                connection.publish(topic, "3", number=number,
-                                   deliver_at=soon + 90)
                 expected = [b"%d" % n for n in range(1, 6)]
                 self.assertEqual(self.next_messages(connection, 5), expected)
                 reading = self.read(connection, name)
@@ -277,6 +273,20 @@ class Later(StreamTest):
                 self.restart(kill)
                 connection = self.connect()
                 self.assert_stored(connection, expected, name)
+
+    def test_sent_again_before_it_is_due(self):
+        session = b"a test's session"
+        connection = self.connect(session=session)
+        self.add(connection)
+        due = int(time.time() * 1000) + 4000
+        connection.publish("s/a", "x", deliver_at=due)
+        number = connection.last_number
+        self.restart(kill=True)
+        connection = self.connect(session=session)
+        reading, _ = self.consume(connection, "S")
+        connection.publish("s/a", "x", deliver_at=due, number=number)
+        self.assertEqual(reading.take_messages(1).payloads, [b"x"])
+        self.assert_stored(connection, [b"x"])
 
     def test_due_while_the_broker_is_down(self):
         connection = self.connect()
