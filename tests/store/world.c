@@ -499,8 +499,8 @@ world_run(const struct world_options *options, struct world_report *report)
     world->base = sim_base_new(options->seed);
     world->now_ms = UINT64_C(1795392000000);
     world->next_id = 1;
-    world->journal_bytes = 8192 << random_below(&world->random, 5);
-    world->memory_bytes = 8192 << random_below(&world->random, 5);
+    world->journal_bytes = UINT64_C(8192) << random_below(&world->random, 5);
+    world->memory_bytes = UINT64_C(8192) << random_below(&world->random, 5);
     if (options->faults) { /* as many checkpoints as can be */
         world->journal_bytes = 8192;
         world->memory_bytes = 8192;
