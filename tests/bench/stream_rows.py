@@ -176,7 +176,9 @@ def report(data):
           f"before and {data['load_average'].get('after', '–')} after. " \
           f"Medians of {data['rounds']} rounds (least–greatest)."
     yield ""
-    yield from long_lines(data)
+    if data.get("big") or data.get("trim"):
+        yield from long_lines(data)
+        yield ""
     if data["cells"]:
         yield "Ratios are formed round by round."
         yield ""
