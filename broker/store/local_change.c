@@ -270,14 +270,16 @@ void
 local_tick(struct store_port *port)
 {
     struct local *local = local_of(port);
+    bool wakes = false;
     pthread_mutex_lock(&local->lock);
     if (local->open->count > 0 && !local->ticked) {
         local->ticked = true;
-        if (local->commit_sleeps) {
-            pthread_cond_signal(&local->commit_wake);
-        }
+        wakes = local->commit_sleeps;
     }
     pthread_mutex_unlock(&local->lock);
+    if (wakes) {
+        pthread_cond_signal(&local->commit_wake); /* it finds the lock free */
+    }
 }
 
 bool

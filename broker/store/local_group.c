@@ -185,8 +185,9 @@ group_complete(struct local *local, struct group *group)
                     .first_seq = pending->first_seq,
                     .last_seq = pending->last_seq,
                     .time_ms = pending->time_ms}}};
-        local_complete(pending->port, &completion);
+        local_complete_many(pending->port, &completion);
     }
+    local_completed(local);
     group->count = 0;
     /* The chunk stays, so that the next batch can go on behind this one. */
     local->flight -= group->flight;

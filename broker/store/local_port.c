@@ -113,7 +113,8 @@ wake(struct local_port *port)
 }
 
 void
-local_complete(struct local_port *port, const struct completion *completion)
+local_complete_many(
+    struct local_port *port, const struct completion *completion)
 {
     if (port->due_count == port->due_capacity && !port->closed) {
         size_t capacity = port->due_capacity * 2 + 64;
@@ -132,7 +133,25 @@ local_complete(struct local_port *port, const struct completion *completion)
         return;
     }
     port->due[port->due_count++] = *completion;
-    wake(port);
+}
+
+void
+local_completed(struct local *local)
+{
+    for (struct local_port *port = local->ports; port != NULL;
+         port = port->next) {
+        if (port->due_count > 0) {
+            wake(port);
+        }
+    }
+}
+
+void
+local_complete(struct local_port *port, const struct completion *completion)
+{
+    struct local *local = port->local;
+    local_complete_many(port, completion); /* may free it, if it is closed */
+    local_completed(local);
 }
 
 void

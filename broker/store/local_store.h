@@ -306,6 +306,11 @@ void local_port_unref(struct local_port *port);
  * it. */
 void local_complete(
     struct local_port *port, const struct completion *completion);
+/* One of several; local_completed() behind the last one, so that who is woken
+ * finds them all, and the lock about to be free. */
+void local_complete_many(
+    struct local_port *port, const struct completion *completion);
+void local_completed(struct local *local);
 void local_give_room(struct local *local);
 void local_ask(struct local *local, struct job *job);
 

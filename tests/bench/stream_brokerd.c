@@ -76,7 +76,7 @@ brokerd_read(struct stream_peer *peer, enum stream_reading reading)
     topic_name(name, '/', 1);
     struct broker_consume consume = {.id = SUBSCRIPTION_ID};
     peer->reading = reading;
-    if (reading == READING_DURABLE) {
+    if (reading != READING_PLAIN) {
         consume.consumer =
             (struct broker_bytes){(const uint8_t *)CONSUMER, strlen(CONSUMER)};
     } else {
@@ -89,15 +89,15 @@ brokerd_read(struct stream_peer *peer, enum stream_reading reading)
     send_frame(peer, frame, len, status);
 }
 
-/* All messages of a POSITION are there: one ACK with their range. */
+/* One ACK for these of the messages of a POSITION. */
 static void
-acknowledge(struct stream_peer *peer)
+acknowledge(struct stream_peer *peer, uint32_t first, uint32_t count)
 {
     uint8_t range[BROKER_RANGE_BYTES];
     uint8_t frame[64];
     size_t len = 0;
-    broker_ranges_set(
-        range, 0, peer->position, peer->position + peer->position_count - 1);
+    uint64_t sequence = peer->position + first;
+    broker_ranges_set(range, 0, sequence, sequence + count - 1);
     struct broker_settle settle = {.type = BROKER_FRAME_ACK,
         .kind = BROKER_ACK_THESE,
         .id = SUBSCRIPTION_ID,
@@ -111,9 +111,12 @@ static void
 take_message(struct stream_peer *peer)
 {
     peer->messages++;
-    if (peer->reading == READING_DURABLE &&
-        ++peer->position_seen == peer->position_count) {
-        acknowledge(peer);
+    peer->position_seen++;
+    if (peer->reading == READING_SINGLE) {
+        acknowledge(peer, peer->position_seen - 1, 1);
+    } else if (peer->reading == READING_DURABLE &&
+               peer->position_seen == peer->position_count) {
+        acknowledge(peer, 0, peer->position_count);
     }
 }
 

@@ -35,7 +35,7 @@ struct options {
     uint16_t port;
     pid_t broker_pid;
     unsigned topics, batch;
-    bool create;
+    bool create, singly;
     size_t payload_bytes;
     uint64_t window, count;
     uint64_t warmup_ns, measure_ns;
@@ -357,6 +357,7 @@ static const char usage_text[] =
     "  --pid N            process whose CPU time is read\n"
     "  --topics N         publish, fill: one after the other, a stream each\n"
     "  --create           make the streams (jetstream)\n"
+    "  --singly           consume: an acknowledgement in a frame for each\n"
     "  --payload BYTES\n"
     "  --window N         publish, fill: messages on their way\n"
     "  --count N          fill, replay, consume: messages\n"
@@ -405,6 +406,7 @@ static const struct option long_options[] = {
     {"pid", required_argument, NULL, 'i'},
     {"topics", required_argument, NULL, 'T'},
     {"create", no_argument, NULL, 'c'},
+    {"singly", no_argument, NULL, 'y'},
     {"payload", required_argument, NULL, 'b'},
     {"window", required_argument, NULL, 'w'},
     {"count", required_argument, NULL, 'n'},
@@ -438,6 +440,9 @@ take_option(struct options *options, int option)
         break;
     case 'c':
         options->create = true;
+        break;
+    case 'y':
+        options->singly = true;
         break;
     case 'b':
         options->payload_bytes = number;
@@ -498,7 +503,7 @@ main(int argc, char **argv)
         load_read(&options, READING_PLAIN);
         break;
     case LOAD_CONSUME:
-        load_read(&options, READING_DURABLE);
+        load_read(&options, options.singly ? READING_SINGLE : READING_DURABLE);
         break;
     case LOAD_RAW:
         load_raw(&options);

@@ -16,6 +16,7 @@ struct stream_peer;
 enum stream_reading {
     READING_PLAIN,   /* from the first message on, nothing is acknowledged */
     READING_DURABLE, /* by a durable consumer, each is acknowledged */
+    READING_SINGLE,  /* the same, and in a frame of its own */
 };
 
 struct stream_side {

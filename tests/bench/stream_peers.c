@@ -112,7 +112,7 @@ jetstream_read(struct stream_peer *peer, enum stream_reading reading)
 {
     char json[512];
     peer->reading = reading;
-    if (reading == READING_DURABLE) {
+    if (reading != READING_PLAIN) {
         snprintf(json, sizeof json,
             "{\"stream_name\":\"B1\",\"config\":{\"durable_name\":\"bench\","
             "\"deliver_policy\":\"all\",\"ack_policy\":\"explicit\","
@@ -180,7 +180,7 @@ static void
 take_delivery(struct stream_peer *peer, const struct nats_head *head)
 {
     peer->messages++;
-    if (peer->reading != READING_DURABLE) {
+    if (peer->reading == READING_PLAIN) {
         return;
     }
     static const char ack[] = " 4\r\n+ACK\r\n";
