@@ -481,6 +481,8 @@ Test(consumers_again, a_crash_leaves_a_message_or_its_dead_letter)
     work_join(&b, &rig, 0);
     cr_assert_eq(b.count, 0);
     cr_assert_eq(work_number(work_asker(&rig), "dead_lettered"), 1);
+    work_wait(&rig, 100);
+    cr_assert_eq(rig_messages(&rig, "D"), 1, "it died twice");
     rig_fini(&rig);
 }
 
