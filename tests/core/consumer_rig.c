@@ -71,6 +71,7 @@ note_publish(struct worker_peer *worker, const struct broker_frame *frame,
     cr_assert_lt(worker->count, DELIVERIES_MAX);
     struct delivery *got = &worker->got[worker->count++];
     *got = (struct delivery){.sequence = position->sequence++,
+        .time_ms = position->time_ms,
         .deliveries = position->deliveries,
         .payload_bytes = publish.payload.len};
     size_t len = publish.payload.len < sizeof got->payload - 1

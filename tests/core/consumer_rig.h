@@ -12,7 +12,7 @@
 #define DELIVERIES_MAX 4096u
 
 struct delivery {
-    uint64_t sequence;
+    uint64_t sequence, time_ms;
     uint32_t deliveries;
     size_t payload_bytes;
     char payload[24]; /* its beginning */

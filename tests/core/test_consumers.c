@@ -266,6 +266,56 @@ Test(consumers, a_slow_peer_has_a_bounded_number_of_bytes_queued, .timeout = 60)
     rig_fini(&rig);
 }
 
+Test(consumers, each_message_has_the_time_at_which_it_was_stored)
+{
+    struct rig rig;
+    work_init(&rig, 1, "");
+    struct fake_peer *asker = work_asker(&rig);
+    uint64_t then_ms = FAKE_WALL_MS + rig.net.now_ms;
+    for (uint32_t i = 0; i < 5; i++) {
+        work_publish(asker, 2);
+        work_wait(&rig, 100);
+    }
+    work_join(&a, &rig, 0);
+    cr_assert_eq(a.count, 10);
+    for (uint32_t i = 0; i < 10; i++) {
+        cr_assert_eq(a.got[i].time_ms, then_ms + 100 * (i / 2));
+    }
+    rig_fini(&rig);
+}
+
+Test(consumers, what_is_acknowledged_in_one_turn_is_no_more_than_was_said)
+{
+    uint8_t frame[64], range[BROKER_RANGE_BYTES];
+    static const uint64_t said[] = {1, 2, 4, 6, 7, 9};
+    size_t n;
+    struct rig rig;
+    struct say say = {0};
+    work_init(&rig, 2, "");
+    struct fake_peer *asker = work_asker(&rig);
+    work_publish(asker, 10);
+    work_join(&a, &rig, 1);
+    for (size_t i = 0; i < sizeof said / sizeof said[0]; i++) {
+        broker_ranges_set(range, 0, said[i], said[i]);
+        struct broker_settle settle = {.type = BROKER_FRAME_ACK,
+            .kind = BROKER_ACK_THESE,
+            .id = CONSUMER_ID,
+            .ranges = {range, 1}};
+        cr_assert_eq(
+            broker_settle_encode(&settle, frame, sizeof frame, &n), BROKER_OK);
+        say_bytes(&say, frame, n);
+    }
+    expect_fed(a.peer, &say);
+    fake_mail_settle(&rig.net);
+    cr_assert_eq(work_number(asker, "acknowledged"), 6);
+    fake_drop(a.peer);
+    work_join(&b, &rig, 0);
+    cr_assert_eq(b.count, 4);
+    cr_assert_eq(b.got[0].sequence, 3);
+    cr_assert_eq(b.got[3].sequence, 10);
+    rig_fini(&rig);
+}
+
 /* ---- rights -------------------------------------------------------------- */
 
 static struct rights *

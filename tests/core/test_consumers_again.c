@@ -429,6 +429,23 @@ Test(consumers_again, a_crash_leaves_nothing_out)
     }
 }
 
+Test(consumers_again, a_cursor_that_could_not_be_stored_is_stored_later)
+{
+    struct rig rig;
+    work_init(&rig, 1, "");
+    struct fake_peer *asker = work_asker(&rig);
+    work_publish(asker, 10);
+    work_join(&a, &rig, 0);
+    store_memory_fail(rig.store, STORE_NO_SPACE, 1);
+    work_ack(&a, 1, 5);
+    work_wait(&rig, 2000);
+    rig_restart(&rig, true);
+    work_join(&b, &rig, 0);
+    cr_assert_eq(b.count, 5, "%zu", b.count);
+    expect_got(&b, 0, 6, 2);
+    rig_fini(&rig);
+}
+
 Test(consumers_again, an_orderly_end_keeps_the_cursor)
 {
     struct rig rig;
@@ -441,5 +458,125 @@ Test(consumers_again, an_orderly_end_keeps_the_cursor)
     work_join(&b, &rig, 0);
     cr_assert_eq(b.count, 3, "%zu", b.count);
     expect_got(&b, 0, 8, 2);
+    rig_fini(&rig);
+}
+
+/* The dead letter is stored, and nothing that came after it. */
+Test(consumers_again, a_crash_leaves_a_message_or_its_dead_letter)
+{
+    struct rig rig;
+    work_init(&rig, 1, ",\"dead_letter\":\"dead/c\"");
+    struct fake_peer *asker = work_asker(&rig);
+    add_graveyard(asker);
+    work_publish(asker, 1);
+    work_join(&a, &rig, 0);
+    rig_set_manual(&rig);
+    work_say(&a, BROKER_FRAME_NACK, BROKER_NACK_BURY, 0, 1, 1);
+    for (int i = 0; i < 10 && rig_messages(&rig, "D") == 0; i++) {
+        fake_mail_settle(&rig.net);
+        (void)store_memory_commit(rig.store);
+    }
+    cr_assert_eq(rig_messages(&rig, "D"), 1);
+    rig_restart(&rig, true);
+    work_join(&b, &rig, 0);
+    cr_assert_eq(b.count, 0);
+    cr_assert_eq(work_number(work_asker(&rig), "dead_lettered"), 1);
+    work_wait(&rig, 100);
+    cr_assert_eq(rig_messages(&rig, "D"), 1, "it died twice");
+    rig_fini(&rig);
+}
+
+static void
+count_value(
+    void *arg, enum store_status status, const struct store_value *value)
+{
+    size_t *count = arg;
+    (void)status;
+    *count += value != NULL && value->key != NULL ? 1 : 0;
+}
+
+static size_t
+count_values(struct rig *rig)
+{
+    size_t count = 0;
+    cr_assert_eq(store_scan(rig->net.ports[0].port, STORE_SPACE_CONSUMER,
+                     count_value, &count),
+        STORE_OK);
+    fake_mail_settle(&rig->net);
+    return count;
+}
+
+/* However far the stream's removal came: no consumer without its stream, and
+ * in the end nothing of it in the store. */
+static void
+crash_while_removing(uint32_t commits)
+{
+    struct rig rig;
+    work_init(&rig, 2, "");
+    struct fake_peer *asker = work_asker(&rig);
+    work_publish(asker, 3);
+    rig_set_manual(&rig);
+    rig_send(asker, "$sys/stream/remove", "{\"name\":\"S\"}");
+    for (uint32_t i = 0; i < commits; i++) {
+        (void)store_memory_commit(rig.store);
+        fake_mail_settle(&rig.net);
+    }
+    rig_restart(&rig, true);
+    asker = work_asker(&rig);
+    const char *list = rig_ask(asker, "$sys/stream/list", "");
+    bool is_there = strstr(list, "\"total\":1") != NULL;
+    list = rig_ask(asker, "$sys/consumer/list", "");
+    cr_assert(strstr(list, is_there ? "\"total\":1" : "\"total\":0"),
+        "after %u commits: %s", commits, list);
+    cr_assert_eq(
+        count_values(&rig), is_there ? 2 : 0, "after %u commits", commits);
+    rig_fini(&rig);
+}
+
+Test(consumers_again, a_crash_leaves_no_consumer_without_a_stream)
+{
+    for (uint32_t commits = 0; commits <= 8; commits++) {
+        crash_while_removing(commits);
+    }
+}
+
+/* What was being read when it was reset is not what comes next. */
+Test(consumers_again, a_reset_while_the_stream_is_read)
+{
+    struct rig rig;
+    struct say say = {0};
+    uint8_t frame[64], range[BROKER_RANGE_BYTES];
+    size_t n;
+    work_init(&rig, 1, ",\"window\":10");
+    struct fake_peer *asker = work_asker(&rig);
+    work_publish(asker, 30);
+    work_join(&a, &rig, 0);
+    fake_mail_hold(&rig.net);
+    broker_ranges_set(range, 0, 1, 10);
+    struct broker_settle settle = {.type = BROKER_FRAME_ACK,
+        .kind = BROKER_ACK_THESE,
+        .id = CONSUMER_ID,
+        .ranges = {range, 1}};
+    cr_assert_eq(
+        broker_settle_encode(&settle, frame, sizeof frame, &n), BROKER_OK);
+    say_bytes(&say, frame, n);
+    expect_fed(a.peer, &say);
+    static const char reset[] = "{\"name\":\"C\",\"from\":\"first\"}";
+    (void)say_message(&say, &(struct say_message){.id = 100000,
+                                .topic = "$sys/consumer/reset",
+                                .reply_to = "inbox",
+                                .payload = reset,
+                                .payload_bytes = sizeof reset - 1});
+    fake_mail_end_turn(&rig.net, 0);
+    while (fake_mail_step(&rig.net, 0)) {
+    }
+    expect_fed(asker, &say);
+    fake_mail_end_turn(&rig.net, 0); /* now it is read from 11 on */
+    while (fake_mail_step(&rig.net, 0)) {
+    }
+    rig.net.holds_mail = false;
+    fake_mail_settle(&rig.net);
+    cr_assert_eq(work_take(&a), 10);
+    expect_got(&a, 10, 1, 1);
     rig_fini(&rig);
 }
