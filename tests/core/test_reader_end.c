@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Readers of streams: failing reads, slow peers, how they end, and who may read.
- * Over a store in memory, whose answers some tests change on their way.
+ * Readers of streams: failing reads, slow peers, how they end, and who may
+ * read. Over a store in memory, whose answers some tests change on their way.
  * PROTOCOL.md section 5.13. */
 #include "stream_say.h"
 
