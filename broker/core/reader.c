@@ -392,7 +392,7 @@ on_seek(void *arg, const struct store_batch *batch)
         if (batch->status == STORE_OK) {
             begin(reader, batch->next);
         } else {
-            end_with(subscription, durable_status(batch->status), NULL);
+            end_with(subscription, durable_status((int)batch->status), NULL);
         }
     }
     session_resume(session);

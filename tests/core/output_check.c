@@ -18,7 +18,8 @@ is_gap(const struct segment *segment)
     return segment->block == NULL;
 }
 
-/* Does the slice hold exactly its number of whole frames, inside its block? */
+/* Does the slice hold exactly its number of whole messages, inside its block?
+ * What a reader gets has frames of other types between them, or alone. */
 static bool
 holds_frames(const struct segment *segment)
 {

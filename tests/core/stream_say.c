@@ -3,6 +3,7 @@
  * Speaking with streams; see stream_say.h. */
 #include "stream_say.h"
 
+#include "memory.h"
 #include "rights.h"
 #include "session.h"
 
@@ -68,6 +69,42 @@ rights_without(unsigned actions, const char *filter)
     return rights;
 }
 
+void
+rig_init_stream(struct rig *rig, uint32_t workers)
+{
+    rig_init_spread(rig, workers, "", 0);
+}
+
+void
+publish_spread(struct rig *rig, uint32_t count)
+{
+    struct fake_peer *peer = stream_peer(rig, 0);
+    for (uint32_t i = 0; i < count; i++) {
+        feed_publish(peer, i + 1, i % 2 == 0 ? "s/0" : "s/1");
+        expect_stored(peer, i + 1, 1, "S", i + 1);
+        (void)fake_advance(&rig->net, 100);
+    }
+    fake_drop(peer);
+}
+
+void
+rig_init_spread(
+    struct rig *rig, uint32_t workers, const char *settings, uint32_t count)
+{
+    rig_init(rig, workers);
+    have_stream(rig, "S", "s/#", settings);
+    publish_spread(rig, count);
+}
+
+void
+rig_commit(struct rig *rig)
+{
+    cr_assert(store_memory_commit(rig->store));
+    do { /* and what was said behind that */
+        fake_mail_settle(&rig->net);
+    } while (store_memory_commit(rig->store));
+}
+
 /* ---- saying -------------------------------------------------------------- */
 
 void
@@ -127,6 +164,64 @@ say_consume(struct say *say, const struct broker_consume *consume)
     cr_assert_eq(
         broker_consume_encode(consume, frame, sizeof frame, &bytes), BROKER_OK);
     say_bytes(say, frame, bytes);
+}
+
+void
+feed_publish(struct fake_peer *peer, uint32_t id, const char *topic)
+{
+    struct say say = {0};
+    say_publish(&say, id, topic, "text");
+    expect_fed(peer, &say);
+}
+
+void
+feed_field(struct fake_peer *peer, const struct say_field *message)
+{
+    struct say say = {0};
+    say_with_field(&say, message);
+    expect_fed(peer, &say);
+}
+
+void
+feed_topics(struct fake_peer *peer, uint32_t id, uint16_t flags,
+    const char *const *topics, size_t count)
+{
+    struct say say = {0};
+    say_topics(&say, id, flags, topics, count);
+    expect_fed(peer, &say);
+}
+
+void
+feed_subscribe(struct fake_peer *peer, const char *filter)
+{
+    struct say say = {0};
+    say_subscribe(&say, PLAIN, filter);
+    expect_fed(peer, &say);
+    fake_mail_settle(peer->net);
+    expect_suback(peer, PLAIN, 0);
+}
+
+void
+feed_consume(struct fake_peer *peer, const struct broker_consume *consume)
+{
+    struct say say = {0};
+    struct broker_consume all = *consume;
+    all.id = all.id == 0 ? READER : all.id;
+    if (all.stream.len == 0 && all.filter.len == 0) {
+        all.stream = say_text("S");
+    }
+    say_consume(&say, &all);
+    expect_fed(peer, &say);
+    fake_mail_settle(peer->net);
+}
+
+void
+feed_unsubscribe(struct fake_peer *peer, uint16_t flags)
+{
+    struct say say = {0};
+    say_unsubscribe(&say, READER, flags);
+    expect_fed(peer, &say);
+    fake_mail_settle(peer->net);
 }
 
 /* ---- hearing ------------------------------------------------------------- */
@@ -208,11 +303,30 @@ expect_reader(struct fake_peer *peer, uint32_t id, uint64_t first,
     cr_assert_eq(reply.ack, BROKER_ACK_READER);
 }
 
+/* The next frame, which may have a CONTEXT of the reader's before it. */
+static struct broker_frame
+expect_of_reader(struct fake_peer *peer, uint32_t id, uint16_t type)
+{
+    struct broker_frame frame;
+    struct broker_context context;
+    fake_take_all(peer);
+    cr_assert(fake_next(peer, &frame), "nothing came, not 0x%04x", type);
+    if (frame.type == BROKER_FRAME_CONTEXT) {
+        cr_assert_eq(broker_context_decode(&frame, &context), BROKER_OK);
+        cr_assert_eq(context.ids.count, 1);
+        cr_assert_eq(broker_ids_get(context.ids, 0), id);
+        return expect_frame(peer, type);
+    }
+    cr_assert_eq(frame.type, type, "0x%04x came, not 0x%04x", frame.type, type);
+    return frame;
+}
+
 void
 expect_position(
     struct fake_peer *peer, uint32_t id, uint64_t sequence, uint32_t count)
 {
-    struct broker_frame frame = expect_frame(peer, BROKER_FRAME_POSITION);
+    struct broker_frame frame =
+        expect_of_reader(peer, id, BROKER_FRAME_POSITION);
     struct broker_position position;
     cr_assert_eq(broker_position_decode(&frame, &position), BROKER_OK);
     cr_assert_eq(position.id, id);
@@ -220,6 +334,30 @@ expect_position(
         (unsigned)position.sequence, (unsigned)sequence);
     cr_assert_eq(position.count, count, "%u, not %u", position.count, count);
     cr_assert_eq(position.time_ms != 0, count != 0);
+}
+
+void
+expect_missing(struct fake_peer *peer, uint32_t id,
+    enum broker_gap_reason reason, uint64_t count)
+{
+    struct broker_frame frame = expect_of_reader(peer, id, BROKER_FRAME_GAP);
+    struct broker_gap gap;
+    cr_assert_eq(broker_gap_decode(&frame, &gap), BROKER_OK);
+    cr_assert_eq(gap.reason, reason);
+    cr_assert_eq(
+        gap.count, count, "%u, not %u", (unsigned)gap.count, (unsigned)count);
+    cr_assert_eq(gap.ids.count, 1);
+    cr_assert_eq(broker_ids_get(gap.ids, 0), id);
+}
+
+void
+expect_spread(struct fake_peer *peer, uint64_t from, uint64_t to)
+{
+    for (uint64_t seq = from; seq <= to; seq++) {
+        expect_position(peer, READER, seq, 1);
+        expect_publish(peer, seq % 2 == 1 ? "s/0" : "s/1", "text");
+    }
+    expect_position(peer, READER, to + 1, 0);
 }
 
 void

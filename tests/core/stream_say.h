@@ -10,6 +10,19 @@
 
 struct rights;
 
+#define READER 7u /* id of a reader */
+#define PLAIN  8u /* id of a plain subscription */
+
+/* A broker with the stream S of "s/#". */
+void rig_init_stream(struct rig *rig, uint32_t workers);
+/* The same with other settings of S, and so many messages in it: to "s/0" and
+ * "s/1" in turn, 100 ms apart. */
+void rig_init_spread(
+    struct rig *rig, uint32_t workers, const char *settings, uint32_t count);
+void publish_spread(struct rig *rig, uint32_t count);
+/* All that is said becomes durable, and what is said for that. */
+void rig_commit(struct rig *rig);
+
 /* A stream with one filter, and what else is set: "" or ",\"key\":value". */
 void have_stream(struct rig *rig, const char *name, const char *filter,
     const char *settings);
@@ -44,6 +57,17 @@ void say_topics(struct say *say, uint32_t id, uint16_t flags,
     const char *const *topics, size_t count);
 void say_consume(struct say *say, const struct broker_consume *consume);
 
+/* The same, fed. */
+void feed_publish(struct fake_peer *peer, uint32_t id, const char *topic);
+void feed_field(struct fake_peer *peer, const struct say_field *message);
+void feed_topics(struct fake_peer *peer, uint32_t id, uint16_t flags,
+    const char *const *topics, size_t count);
+/* PLAIN, which is confirmed. */
+void feed_subscribe(struct fake_peer *peer, const char *filter);
+/* READER of S, unless something else is said. */
+void feed_consume(struct fake_peer *peer, const struct broker_consume *consume);
+void feed_unsubscribe(struct fake_peer *peer, uint16_t flags);
+
 /* Acknowledged with level 3; sequence 0: there is none. */
 void expect_stored(struct fake_peer *peer, uint32_t id, uint32_t count,
     const char *stream, uint64_t sequence);
@@ -56,6 +80,12 @@ void expect_reader(struct fake_peer *peer, uint32_t id, uint64_t first,
     uint64_t last, uint64_t next);
 void expect_position(
     struct fake_peer *peer, uint32_t id, uint64_t sequence, uint32_t count);
+/* A GAP. */
+void expect_missing(struct fake_peer *peer, uint32_t id,
+    enum broker_gap_reason reason, uint64_t count);
+/* READER gets the messages of publish_spread() from..to, and that there are no
+ * more. */
+void expect_spread(struct fake_peer *peer, uint64_t from, uint64_t to);
 /* The subscription ended with this. */
 void expect_ended(struct fake_peer *peer, uint32_t id, enum broker_status code);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Publishes to streams, one by one and in batches: what is answered and in
- * which order, what is refused, and what becomes of what was under way when
- * somebody leaves. Over a store in memory. PROTOCOL.md section 5.13. */
+ * Publishes to streams: what is answered and in which order, what is refused,
+ * and what becomes of what was under way when somebody leaves. Over a store in
+ * memory. PROTOCOL.md section 5.13. */
 #include "stream_say.h"
 
 #include "memory.h"
@@ -18,65 +18,13 @@
 #define PUBLISH       BROKER_FRAME_PUBLISH
 #define BATCH         BROKER_FRAME_PUBLISH_BATCH
 #define EXPECTED_LAST (BROKER_TAG_CRITICAL | BROKER_TAG_EXPECTED_LAST_SEQUENCE)
-#define SUBSCRIPTION  7u
-
-static void
-start(struct rig *rig, uint32_t workers)
-{
-    rig_init(rig, workers);
-    have_stream(rig, "S", "s/#", "");
-}
-
-static void
-feed_publish(struct fake_peer *peer, uint32_t id, const char *topic)
-{
-    struct say say = {0};
-    say_publish(&say, id, topic, "text");
-    expect_fed(peer, &say);
-}
-
-static void
-feed_field(struct fake_peer *peer, const struct say_field *message)
-{
-    struct say say = {0};
-    say_with_field(&say, message);
-    expect_fed(peer, &say);
-}
-
-static void
-feed_topics(struct fake_peer *peer, uint32_t id, uint16_t flags,
-    const char *const *topics, size_t count)
-{
-    struct say say = {0};
-    say_topics(&say, id, flags, topics, count);
-    expect_fed(peer, &say);
-}
-
-static void
-subscribe(struct fake_peer *peer, const char *filter)
-{
-    struct say say = {0};
-    say_subscribe(&say, SUBSCRIPTION, filter);
-    expect_fed(peer, &say);
-    fake_mail_settle(peer->net);
-    expect_suback(peer, SUBSCRIPTION, 0);
-}
-
-static void
-commit(struct rig *rig)
-{
-    cr_assert(store_memory_commit(rig->store));
-    do { /* and what was said behind that */
-        fake_mail_settle(&rig->net);
-    } while (store_memory_commit(rig->store));
-}
 
 /* ---- answers ------------------------------------------------------------- */
 
 Test(durable, a_run_is_stored_at_once_and_acknowledged_at_once)
 {
     struct rig rig;
-    start(&rig, TWO);
+    rig_init_stream(&rig, TWO);
     struct fake_peer *peer = stream_peer(&rig, 1);
     struct say say = {0};
     for (uint32_t id = 1; id <= 5; id++) {
@@ -96,12 +44,12 @@ Test(durable, nothing_is_said_before_it_is_durable_and_all_in_order)
 {
     struct rig rig;
     struct say say = {0};
-    start(&rig, TWO);
+    rig_init_stream(&rig, TWO);
     rig_set_manual(&rig);
     struct fake_peer *peer = stream_peer(&rig, 1);
     say_publish(&say, 1, "s/a", "text");
     say_publish(&say, 2, "plain", "text");
-    say_subscribe(&say, SUBSCRIPTION, "elsewhere");
+    say_subscribe(&say, PLAIN, "elsewhere");
     say_publish(&say, 3, "s/a", "text");
     say_publish(&say, 4, "s/b", "text");
     say_publish(&say, 5, "s/c", "text");
@@ -109,10 +57,10 @@ Test(durable, nothing_is_said_before_it_is_durable_and_all_in_order)
     say_publish(&say, 7, "plain", "text");
     expect_fed(peer, &say);
     expect_nothing(peer);
-    commit(&rig);
+    rig_commit(&rig);
     expect_stored(peer, 1, 1, "S", 1);
     expect_puback(peer, 2, 1, 0, 0);
-    expect_suback(peer, SUBSCRIPTION, 0);
+    expect_suback(peer, PLAIN, 0);
     expect_stored(peer, 3, 1, "S", 2);
     expect_stored(peer, 4, 1, "S", 3);
     expect_stored(peer, 5, 1, "S", 4);
@@ -127,9 +75,9 @@ Test(durable, acknowledgements_of_consecutive_sequences_are_one)
 {
     struct rig rig;
     struct say say = {0};
-    start(&rig, TWO);
+    rig_init_stream(&rig, TWO);
     struct fake_peer *other = stream_peer(&rig, 0);
-    subscribe(other, "abroad");
+    feed_subscribe(other, "abroad");
     struct fake_peer *peer = stream_peer(&rig, 1);
     fake_mail_hold(&rig.net);
     say_publish(&say, 1, "abroad", "text");
@@ -153,7 +101,7 @@ Test(durable, without_the_feature_it_is_an_ordinary_acknowledgement)
 {
     static const char *const topics[] = {"s/a"};
     struct rig rig;
-    start(&rig, 1);
+    rig_init_stream(&rig, 1);
     struct fake_peer *peer = expect_open(&rig.net);
     feed_publish(peer, 1, "s/a");
     expect_puback(peer, 1, 1, 0, 0);
@@ -170,7 +118,7 @@ Test(durable, without_a_number_it_is_stored_and_nothing_is_said)
 {
     static const char *const topics[] = {"s/a", "s/b"};
     struct rig rig;
-    start(&rig, TWO);
+    rig_init_stream(&rig, TWO);
     struct fake_peer *peer = stream_peer(&rig, 1);
     feed_publish(peer, 0, "s/a");
     feed_topics(peer, 0, 0, topics, 2);
@@ -184,12 +132,12 @@ Test(durable, what_is_durable_goes_to_plain_subscribers)
 {
     static const char *const topics[] = {"s/a", "s/a", "s/b"};
     struct rig rig;
-    start(&rig, TWO);
+    rig_init_stream(&rig, TWO);
     rig_set_manual(&rig);
     struct fake_peer *readers[TWO];
     for (uint32_t worker = 0; worker < TWO; worker++) {
         readers[worker] = stream_peer(&rig, worker);
-        subscribe(readers[worker], "s/+");
+        feed_subscribe(readers[worker], "s/+");
     }
     struct fake_peer *peer = stream_peer(&rig, 1);
     feed_publish(peer, 1, "s/x");
@@ -197,9 +145,9 @@ Test(durable, what_is_durable_goes_to_plain_subscribers)
     for (uint32_t worker = 0; worker < TWO; worker++) {
         expect_nothing(readers[worker]);
     }
-    commit(&rig);
+    rig_commit(&rig);
     for (uint32_t worker = 0; worker < TWO; worker++) {
-        expect_context(readers[worker], SUBSCRIPTION, 0, 0);
+        expect_context(readers[worker], PLAIN, 0, 0);
         expect_publish(readers[worker], "s/x", "text");
         expect_publish(readers[worker], "s/a", "s/a");
         expect_publish(readers[worker], "s/a", "s/a");
@@ -216,7 +164,7 @@ Test(durable, what_is_durable_goes_to_plain_subscribers)
 Test(durable, only_behind_the_expected_sequence)
 {
     struct rig rig;
-    start(&rig, TWO);
+    rig_init_stream(&rig, TWO);
     struct fake_peer *peer = stream_peer(&rig, 1);
     struct say_field message = {
         .id = 1, .tag = EXPECTED_LAST, .value = 0, .topic = "s/a"};
@@ -244,7 +192,7 @@ Test(durable, a_full_stream_refuses)
     have_stream(&rig, "S", "s/#", ",\"max_messages\":2,\"discard\":\"new\"");
     struct fake_peer *peer = stream_peer(&rig, 1);
     struct fake_peer *reader = stream_peer(&rig, 1);
-    subscribe(reader, "s/+");
+    feed_subscribe(reader, "s/+");
     struct say say = {0};
     say_publish(&say, 1, "s/a", "text");
     say_publish(&say, 2, "s/a", "text");
@@ -260,7 +208,7 @@ Test(durable, a_full_stream_refuses)
     expect_error(peer, BROKER_E_STREAM_FULL, 0, PUBLISH);
     expect_error(peer, BROKER_E_STREAM_FULL, 0, PUBLISH);
     expect_nothing(peer);
-    expect_context(reader, SUBSCRIPTION, 0, 0);
+    expect_context(reader, PLAIN, 0, 0);
     expect_publish(reader, "s/a", "text");
     expect_publish(reader, "s/a", "text");
     expect_nothing(reader);
@@ -271,7 +219,7 @@ Test(durable, a_full_disk_passes_and_a_failed_store_stays)
 {
     static const char *const topics[] = {"s/a", "s/b"};
     struct rig rig;
-    start(&rig, TWO);
+    rig_init_stream(&rig, TWO);
     struct fake_peer *peer = stream_peer(&rig, 1);
     store_memory_fail(rig.store, STORE_NO_SPACE, 1);
     feed_publish(peer, 1, "s/a");
@@ -296,7 +244,7 @@ Test(durable, what_needs_a_stream_is_refused_without_one)
 {
     static const char *const topics[] = {"plain"};
     struct rig rig;
-    start(&rig, 1);
+    rig_init_stream(&rig, 1);
     struct fake_peer *peer = stream_peer(&rig, 0);
     struct say_field message = {
         .id = 1, .tag = EXPECTED_LAST, .topic = "plain"};
@@ -333,7 +281,7 @@ Test(durable, rights_are_asked_first)
 {
     static const char *const topics[] = {"s/open", "s/secret"};
     struct rig rig;
-    start(&rig, TWO);
+    rig_init_stream(&rig, TWO);
     struct fake_peer *peer =
         stream_peer_with(&rig, 1, rights_without(RIGHTS_PUBLISH, "s/secret"));
     feed_publish(peer, 1, "s/secret");
@@ -347,167 +295,6 @@ Test(durable, rights_are_asked_first)
     expect_stored(peer, 4, 1, "S", 1);
     expect_nothing(peer);
     cr_assert_eq(rig.net.cores[1]->totals.denied_publishes, 3);
-    rig_fini(&rig);
-}
-
-/* ---- batches ------------------------------------------------------------- */
-
-Test(durable, a_batch_has_one_number_and_one_answer)
-{
-    static const char *const topics[] = {"s/a", "s/b", "s/b"};
-    struct rig rig;
-    start(&rig, TWO);
-    struct fake_peer *peer = stream_peer(&rig, 1);
-    feed_topics(peer, 1, 0, topics, 3);
-    expect_stored(peer, 1, 1, "S", 3);
-    feed_topics(peer, 2, 0, topics, 3);
-    expect_stored(peer, 2, 1, "S", 6);
-    expect_nothing(peer);
-    rig_fini(&rig);
-}
-
-Test(durable, a_batch_that_makes_no_sense_is_refused_as_a_whole)
-{
-    static const struct {
-        struct say_field first, second;
-        enum broker_status code;
-    } cases[] = {
-        {{.topic = "s/a"}, {.topic = "t/a"}, BROKER_E_BAD_REQUEST},
-        {{.topic = "s/a"}, {.topic = "plain"}, BROKER_E_NOT_CAPTURED},
-        {{.topic = "s/a"}, {.topic = "$s/a"}, BROKER_E_RESERVED_TOPIC},
-        {{.topic = "s/a"}, {.topic = "s/a", .tag = EXPECTED_LAST},
-            BROKER_E_BAD_REQUEST},
-        {{.topic = "s/a"},
-            {.topic = "s/a",
-                .tag = BROKER_TAG_CRITICAL | BROKER_TAG_DELIVER_AT,
-                .value = 1},
-            BROKER_E_BAD_REQUEST},
-        {{.topic = "s/a", .tag = EXPECTED_LAST, .value = 9}, {.topic = "s/b"},
-            BROKER_E_WRONG_LAST_SEQUENCE},
-    };
-    struct rig rig;
-    start(&rig, TWO);
-    have_stream(&rig, "T", "t/#", "");
-    struct fake_peer *peer = stream_peer(&rig, 1);
-    uint32_t id = 0;
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct say frames = {0};
-        struct say say = {0};
-        say_with_field(&frames, &cases[i].first);
-        say_with_field(&frames, &cases[i].second);
-        say_batch(&say, ++id, 0, &frames);
-        expect_fed(peer, &say);
-        expect_error(peer, cases[i].code, id, BATCH);
-        say_batch(&say, 0, 0, &frames);
-        expect_fed(peer, &say);
-        expect_error(peer, cases[i].code, 0, BATCH);
-        say_fini(&frames);
-    }
-    expect_nothing(peer);
-    cr_assert_eq(rig_messages(&rig, "S"), 0);
-    rig_fini(&rig);
-}
-
-Test(durable, a_request_has_no_place_in_a_batch)
-{
-    struct rig rig;
-    struct say frames = {0};
-    struct say say = {0};
-    start(&rig, 1);
-    struct fake_peer *peer = stream_peer(&rig, 0);
-    say_request(&frames, 0, "s/a", "inbox");
-    say_batch(&say, 1, 0, &frames);
-    expect_fed(peer, &say);
-    expect_error(peer, BROKER_E_BAD_REQUEST, 1, BATCH);
-    say_fini(&frames);
-    expect_nothing(peer);
-    rig_fini(&rig);
-}
-
-Test(durable, a_malformed_batch_ends_the_connection)
-{
-    struct rig rig;
-    struct say say = {0};
-    start(&rig, 1);
-    struct fake_peer *peer = stream_peer(&rig, 0);
-    say_frame(&say, BATCH, 0, 1, 20);
-    expect_fed(peer, &say);
-    expect_error(peer, BROKER_E_MALFORMED, 1, BATCH);
-    expect_goaway(peer, BROKER_E_MALFORMED);
-    rig_fini(&rig);
-}
-
-Test(durable, the_expected_sequence_of_a_batch)
-{
-    struct rig rig;
-    start(&rig, TWO);
-    struct fake_peer *peer = stream_peer(&rig, 1);
-    for (uint64_t last = 0; last < 4; last += 2) {
-        struct say frames = {0};
-        struct say say = {0};
-        say_with_field(
-            &frames, &(struct say_field){
-                         .tag = EXPECTED_LAST, .value = last, .topic = "s/a"});
-        say_publish(&frames, 0, "s/b", "text");
-        say_batch(&say, (uint32_t)last + 1, 0, &frames);
-        say_batch(&say, (uint32_t)last + 2, 0, &frames);
-        expect_fed(peer, &say);
-        expect_stored(peer, (uint32_t)last + 1, 1, "S", last + 2);
-        expect_wrong_last(peer, (uint32_t)last + 2, BATCH, last + 2);
-        say_fini(&frames);
-    }
-    rig_fini(&rig);
-}
-
-/* ---- retries ------------------------------------------------------------- */
-
-Test(durable, a_retry_is_stored_once)
-{
-    static const char *const topics[] = {"s/a", "s/b"};
-    struct rig rig;
-    start(&rig, TWO);
-    struct fake_peer *peer = stream_peer_as(&rig, 1, 42);
-    feed_publish(peer, 1, "s/a");
-    expect_stored(peer, 1, 1, "S", 1);
-    feed_topics(peer, 2, 0, topics, 2);
-    expect_stored(peer, 2, 1, "S", 3);
-    fake_drop(peer);
-    fake_mail_settle(&rig.net);
-    peer = stream_peer_as(&rig, 0, 42); /* on another worker */
-    struct say_field message = {
-        .id = 1, .flags = BROKER_PUBLISH_RETRY, .topic = "s/a"};
-    feed_field(peer, &message);
-    expect_stored_before(peer, 1);
-    feed_topics(peer, 2, BROKER_BATCH_RETRY, topics, 2);
-    expect_stored_before(peer, 2);
-    message.id = 3;
-    feed_field(peer, &message);
-    expect_stored(peer, 3, 1, "S", 4);
-    expect_nothing(peer);
-    cr_assert_eq(rig_messages(&rig, "S"), 4);
-    rig_fini(&rig);
-}
-
-/* It is the store that knows, also after a crash. */
-Test(durable, a_retry_after_a_crash_is_stored_once)
-{
-    struct rig rig;
-    start(&rig, TWO);
-    struct fake_peer *peer = stream_peer_as(&rig, 1, 42);
-    feed_publish(peer, 1, "s/a");
-    expect_stored(peer, 1, 1, "S", 1);
-    rig_set_manual(&rig);
-    feed_publish(peer, 2, "s/a");
-    expect_nothing(peer);
-    rig_restart(&rig, true);
-    peer = stream_peer_as(&rig, 1, 42);
-    struct say_field message = {
-        .id = 1, .flags = BROKER_PUBLISH_RETRY, .topic = "s/a"};
-    feed_field(peer, &message);
-    expect_stored_before(peer, 1);
-    message.id = 2;
-    feed_field(peer, &message);
-    expect_stored(peer, 2, 1, "S", 2);
     rig_fini(&rig);
 }
 
@@ -527,12 +314,12 @@ expect_value(struct rig *rig, const char *payload)
 {
     struct say say = {0};
     struct fake_peer *peer = stream_peer(rig, 1);
-    say_subscribe(&say, SUBSCRIPTION, "s/r");
+    say_subscribe(&say, PLAIN, "s/r");
     expect_fed(peer, &say);
     fake_mail_settle(&rig->net);
-    expect_suback(peer, SUBSCRIPTION, payload == NULL ? 0 : 1);
+    expect_suback(peer, PLAIN, payload == NULL ? 0 : 1);
     if (payload != NULL) {
-        expect_context(peer, SUBSCRIPTION, 0, 0);
+        expect_context(peer, PLAIN, 0, 0);
         expect_publish(peer, "s/r", payload);
     }
     expect_nothing(peer);
@@ -544,13 +331,13 @@ static void
 retain_everywhere(uint32_t worker)
 {
     struct rig rig;
-    start(&rig, TWO);
+    rig_init_stream(&rig, TWO);
     struct fake_peer *reader = stream_peer(&rig, 0);
-    subscribe(reader, "s/+");
+    feed_subscribe(reader, "s/+");
     struct fake_peer *peer = stream_peer(&rig, worker);
     feed_retained(peer, 1, "value");
     expect_stored(peer, 1, 1, "S", 1);
-    expect_context(reader, SUBSCRIPTION, 0, 0);
+    expect_context(reader, PLAIN, 0, 0);
     expect_publish(reader, "s/r", "value");
     expect_value(&rig, "value");
     store_memory_fail(rig.store, STORE_NO_SPACE, 1);
@@ -578,7 +365,7 @@ static void
 retain_too_much(uint32_t worker)
 {
     struct rig rig;
-    start(&rig, TWO);
+    rig_init_stream(&rig, TWO);
     struct fake_peer *peer = stream_peer(&rig, worker);
     feed_retained(peer, 1, "value");
     expect_stored(peer, 1, 1, "S", 1);
@@ -607,7 +394,7 @@ Test(durable, a_busy_store_holds_publishers_up)
     static const char *const topics[] = {"s/a", "s/b"};
     struct rig rig;
     struct say say = {0};
-    start(&rig, TWO);
+    rig_init_stream(&rig, TWO);
     rig_set_manual(&rig);
     struct fake_peer *peer = stream_peer(&rig, 1);
     struct fake_peer *other = stream_peer(&rig, 1);
@@ -629,7 +416,7 @@ Test(durable, a_busy_store_holds_publishers_up)
     cr_assert_eq(notice.code, BROKER_E_STORE_BUSY);
     (void)fake_advance(&rig.net, 5000); /* and is not said again */
     for (int i = 0; i < 3; i++) {
-        commit(&rig);
+        rig_commit(&rig);
         (void)fake_advance(&rig.net, 1);
     }
     expect_stored(peer, 1, 1, "S", 1);
@@ -644,7 +431,7 @@ Test(durable, who_waits_for_the_store_may_leave)
 {
     struct rig rig;
     struct say say = {0};
-    start(&rig, TWO);
+    rig_init_stream(&rig, TWO);
     rig_set_manual(&rig);
     struct fake_peer *peer = stream_peer(&rig, 1);
     memory_of(rig.store)->options.in_flight_bytes = 1;
@@ -652,7 +439,7 @@ Test(durable, who_waits_for_the_store_may_leave)
     say_publish(&say, 2, "s/b", "text");
     expect_fed(peer, &say);
     fake_drop(peer);
-    commit(&rig);
+    rig_commit(&rig);
     cr_assert_eq(rig_messages(&rig, "S"), 1);
     cr_assert(TAILQ_EMPTY(&rig.net.cores[1]->storing));
     rig_fini(&rig);
@@ -663,18 +450,18 @@ Test(durable, who_waits_for_the_store_may_leave)
 Test(durable, what_a_publisher_left_behind_is_routed)
 {
     struct rig rig;
-    start(&rig, TWO);
+    rig_init_stream(&rig, TWO);
     rig_set_manual(&rig);
     struct fake_peer *reader = stream_peer(&rig, 0);
-    subscribe(reader, "s/+");
+    feed_subscribe(reader, "s/+");
     struct fake_peer *peer = stream_peer(&rig, 1);
     feed_publish(peer, 1, "s/a");
     feed_retained(peer, 2, "value");
     fake_drop(peer);
     fake_mail_settle(&rig.net);
     expect_nothing(reader);
-    commit(&rig);
-    expect_context(reader, SUBSCRIPTION, 0, 0);
+    rig_commit(&rig);
+    expect_context(reader, PLAIN, 0, 0);
     expect_publish(reader, "s/a", "text");
     expect_publish(reader, "s/r", "value");
     rig_fini(&rig);
@@ -683,13 +470,13 @@ Test(durable, what_a_publisher_left_behind_is_routed)
 Test(durable, a_half_closed_publisher_hears_its_answers)
 {
     struct rig rig;
-    start(&rig, TWO);
+    rig_init_stream(&rig, TWO);
     rig_set_manual(&rig);
     struct fake_peer *peer = stream_peer(&rig, 1);
     feed_publish(peer, 1, "s/a");
     fake_end_input(peer);
     expect_nothing(peer);
-    commit(&rig);
+    rig_commit(&rig);
     expect_stored(peer, 1, 1, "S", 1);
     rig_fini(&rig);
 }
@@ -697,7 +484,7 @@ Test(durable, a_half_closed_publisher_hears_its_answers)
 Test(durable, a_session_is_taken_over_with_publishes_under_way)
 {
     struct rig rig;
-    start(&rig, TWO);
+    rig_init_stream(&rig, TWO);
     rig_set_manual(&rig);
     struct fake_peer *old = stream_peer_as(&rig, 1, 42);
     feed_publish(old, 1, "s/a");
@@ -706,7 +493,7 @@ Test(durable, a_session_is_taken_over_with_publishes_under_way)
         peer, &(struct say_field){
                   .id = 1, .flags = BROKER_PUBLISH_RETRY, .topic = "s/a"});
     expect_nothing(peer);
-    commit(&rig);
+    rig_commit(&rig);
     expect_stored_before(peer, 1);
     cr_assert_eq(rig_messages(&rig, "S"), 1);
     rig_fini(&rig);
@@ -716,7 +503,7 @@ Test(durable, the_broker_ends_with_publishes_under_way)
 {
     for (int dropped = 0; dropped < 2; dropped++) {
         struct rig rig;
-        start(&rig, TWO);
+        rig_init_stream(&rig, TWO);
         rig_set_manual(&rig);
         struct fake_peer *peer = stream_peer(&rig, 1);
         feed_publish(peer, 1, "s/a");
@@ -735,7 +522,7 @@ Test(durable, the_broker_ends_with_publishes_under_way)
 Test(durable, a_stream_is_removed_with_publishes_under_way)
 {
     struct rig rig;
-    start(&rig, TWO);
+    rig_init_stream(&rig, TWO);
     struct fake_peer *asker = rig_open(&rig.net, 0);
     rig_set_manual(&rig);
     struct fake_peer *peer = stream_peer(&rig, 1);
