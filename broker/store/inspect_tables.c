@@ -194,6 +194,9 @@ is_wanted(struct inspect *inspect, struct copied *copied)
         return true; /* keys have no checksum: the entry says what it is */
     }
     struct inspect_stream *stream = &inspect->streams[number];
+    if (!stream->known) {
+        return true; /* it will be, if the entry holds */
+    }
     if (!stream->asked) {
         inspect_ask(inspect, number);
         if (stream->wanted && stream->from > get_u64(copied->key + 4)) {
