@@ -207,10 +207,14 @@ is_wanted(struct inspect *inspect, struct copied *copied)
                    get_u32(copied->key) == number;
         }
     }
-    if (!stream->wanted) {
+    /* A broker may write faster than we read. */
+    bool is_later = inspect->summary.in_use && stream->last_seq != 0 &&
+                    get_u64(copied->key + 4) > stream->last_seq;
+    if (!stream->wanted || is_later) {
         set_block_key(copied, number + 1, 0);
+        return false;
     }
-    return stream->wanted;
+    return true;
 }
 
 /* All blocks have been told: what should have been in them? */
