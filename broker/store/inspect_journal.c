@@ -224,6 +224,9 @@ tell_journal(struct inspect *inspect, struct images *images, uint64_t end)
         struct image *image = &images->at[i];
         inspect->where = (struct inspect_where){
             .place = INSPECT_JOURNAL, .file = image->name};
+        if (image->error == ENOENT && inspect->summary.in_use) {
+            continue; /* the broker has set it aside meanwhile */
+        }
         if (image->error != 0) {
             inspect_damage(
                 inspect, 0, "it cannot be read: %s", strerror(image->error));

@@ -194,6 +194,9 @@ is_wanted(struct inspect *inspect, struct copied *copied)
         return true; /* keys have no checksum: the entry says what it is */
     }
     struct inspect_stream *stream = &inspect->streams[number];
+    if (!stream->known) {
+        return true; /* it will be, if the entry holds */
+    }
     if (!stream->asked) {
         inspect_ask(inspect, number);
         if (stream->wanted && stream->from > get_u64(copied->key + 4)) {
@@ -204,10 +207,14 @@ is_wanted(struct inspect *inspect, struct copied *copied)
                    get_u32(copied->key) == number;
         }
     }
-    if (!stream->wanted) {
+    /* A broker may write faster than we read. */
+    bool is_later = inspect->summary.in_use && stream->last_seq != 0 &&
+                    get_u64(copied->key + 4) > stream->last_seq;
+    if (!stream->wanted || is_later) {
         set_block_key(copied, number + 1, 0);
+        return false;
     }
-    return stream->wanted;
+    return true;
 }
 
 /* All blocks have been told: what should have been in them? */

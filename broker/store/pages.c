@@ -636,6 +636,11 @@ pages_open(const char *path, struct pages **out, char *why, size_t why_size)
     if (error == 0) {
         error = renew(pages);
     }
+    for (int i = 0;
+         pages != NULL && error == EBADMSG && i < 1000 && !still_holds(pages);
+         i++) {
+        error = renew(pages); /* pages have been used again meanwhile */
+    }
     if (error == 0) {
         error = check_version(pages);
     }

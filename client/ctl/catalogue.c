@@ -167,14 +167,15 @@ count(struct store_stream_info *info, const struct store_run *run)
     info->bytes += run->bytes;
 }
 
-/* What the tables have need not be counted: they say it. */
+/* What the tables have need not be counted: they say it, but of a stream whose
+ * definition is lost. */
 static bool
-wanted_nothing(void *arg, uint32_t number, uint64_t *from)
+wanted_unknown(void *arg, uint32_t number, uint64_t *from)
 {
-    (void)arg;
-    (void)number;
+    const struct catalogue_stream *stream = find(arg, number);
+
     (void)from;
-    return false;
+    return stream != NULL && stream->info.records == 0;
 }
 
 static bool
@@ -285,7 +286,7 @@ catalogue_read(struct catalogue *catalogue, const char *directory,
     const struct inspect_hooks hooks = {
         .file = more->file != NULL ? file_cb : NULL,
         .stream = stream_cb,
-        .wanted = wanted_nothing,
+        .wanted = wanted_unknown,
         .records = records_cb,
         .trim = trim_cb,
         .remove = remove_cb,

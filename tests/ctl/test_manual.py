@@ -8,7 +8,7 @@ import harness
 
 MANUAL = os.environ["BROKERCTL_MANUAL"]
 COMMANDS = ["pub", "sub", "req", "reply", "ping", "stats", "stream",
-            "consumer", "bench", "passwd", "explain", "help"]
+            "consumer", "store", "bench", "passwd", "explain", "help"]
 
 
 def plain(text):
