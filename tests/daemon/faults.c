@@ -2,8 +2,8 @@
  *
  * A library for LD_PRELOAD that takes brokerd's memory, time and disk away: the
  * allocations that a test orders fail, so does writing to files, and clocks
- * jump when it says so. The orders come through the file that BROKER_FAULTS names (faults.h), also while
- * brokerd runs. Without it nothing is changed.
+ * jump when it says so. The orders come through the file that BROKER_FAULTS
+ * names (faults.h), also while brokerd runs. Without it nothing is changed.
  *
  * Built on glibc's own names of its allocator: dlsym() would allocate.
  */

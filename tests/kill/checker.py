@@ -25,6 +25,7 @@ class Checker:
         self.messages = []  # of the last reading: (sequence, key, topic)
         self.reader_saw = {}  # sequences since the last reading
         self.reader_at = self.reader_done = 0
+        self.done = set()  # sequences that a durable consumer is done with
         self.violations = []
         self.lost = self.duplicated = 0
         self.checked = 0
@@ -115,6 +116,16 @@ class Checker:
                               "was not given", sequence, key)
         self.reader_done = max(self.reader_done, self.reader_at)
         self.reader_saw.clear()
+
+    def check_done(self, done):
+        """The durable consumer says that it is at the end: then all that is
+        there was acknowledged by those who work on it."""
+        self.done = {each for each in self.done if each >= self.floor}
+        self.done.update(done)
+        for sequence, key, _ in self.messages:
+            if sequence not in self.done:
+                self.lost += 1
+                self.complain(sequence, key, "was left out by the consumer")
 
     def _check_batches(self, heads, first_sequence):
         """Whole, and without anything between them; of one that was purged

@@ -263,10 +263,9 @@ class Later(StreamTest):
                     self.assertEqual((answer.level, answer.sequence),
                                      (codec.SYNCED, None))
                 connection = self.restart(kill)
-                connection.subscribe(topic)
                 expected = [b"%d" % n for n in range(1, 6)]
-                self.assertEqual(self.next_messages(connection, 5), expected)
-                reading = self.read(connection, name)
+                reading, _ = self.consume(connection, name)
+                reading.take_messages(5)
                 self.assertEqual(reading.payloads, expected)
                 for n, message in enumerate(reading.messages, 1):
                     self.assertGreaterEqual(message.time_ms, soon + 30 * n)
