@@ -4,9 +4,13 @@
  * PROTOCOL.md sections 4.15, 5.3 and 5.13. */
 #include "stream_say.h"
 
+#include "account.h"
+#include "rights.h"
 #include "session.h"
 
 #include <criterion/criterion.h>
+
+#include <string.h>
 
 #define TWO           2
 #define BATCH         BROKER_FRAME_PUBLISH_BATCH
@@ -67,6 +71,29 @@ Test(durable_batch, a_batch_that_makes_no_sense_is_refused_as_a_whole)
     }
     expect_nothing(peer);
     cr_assert_eq(rig_messages(&rig, "S"), 0);
+    rig_fini(&rig);
+}
+
+Test(durable_batch, other_fields_are_none_of_its_business)
+{
+    struct rig rig;
+    struct say frames = {0};
+    struct say say = {0};
+    rig_init_stream(&rig, 1);
+    struct fake_peer *peer = stream_peer(&rig, 0);
+    struct say_field message = {
+        .tag = BROKER_TAG_TTL_MS, .value = 5000, .topic = "s/a"};
+    say_with_field(&frames, &message);
+    say_batch(&say, 1, 0, &frames);
+    expect_fed(peer, &say);
+    expect_stored(peer, 1, 1, "S", 1);
+    message.tag = BROKER_TAG_CRITICAL | 0x0fff; /* nobody knows it */
+    say_with_field(&frames, &message);
+    say_batch(&say, 2, 0, &frames);
+    expect_fed(peer, &say);
+    expect_error(peer, BROKER_E_UNKNOWN_TAG, 2, BATCH);
+    say_fini(&frames);
+    expect_nothing(peer);
     rig_fini(&rig);
 }
 
@@ -170,5 +197,51 @@ Test(durable_batch, a_retry_after_a_crash_is_stored_once)
     message.id = 2;
     feed_field(peer, &message);
     expect_stored(peer, 2, 1, "S", 2);
+    rig_fini(&rig);
+}
+
+/* ---- users --------------------------------------------------------------- */
+
+static void
+authenticate(void *owner, const struct core_credentials *credentials)
+{
+    (void)owner;
+    (void)credentials; /* the test itself admits them */
+}
+
+static struct fake_peer *
+come_in_as(struct rig *rig, const char *user, uint8_t session)
+{
+    struct fake_peer *peer = fake_connect_to(&rig->net, 1);
+    struct broker_hello hello = say_hello_default;
+    struct say say = {0};
+    hello.features = BROKER_FEATURE_STREAMS;
+    memset(hello.session, session, sizeof hello.session);
+    say_hello_with(&say, &hello);
+    expect_fed(peer, &say);
+    session_admit(peer->session, account_new(user), rights_new_unlimited());
+    fake_mail_settle(&rig->net);
+    (void)expect_frame(peer, BROKER_FRAME_WELCOME);
+    return peer;
+}
+
+/* A session is one of its user's: its numbers are no other's. */
+Test(durable_batch, numbers_are_those_of_a_user)
+{
+    struct rig rig;
+    const struct say_field message = {
+        .id = 1, .flags = BROKER_PUBLISH_RETRY, .topic = "s/a"};
+    rig_init_stream(&rig, TWO);
+    rig.net.cores[1]->hooks.authenticate = authenticate;
+    struct fake_peer *ann = come_in_as(&rig, "ann", 42);
+    feed_field(ann, &message);
+    expect_stored(ann, 1, 1, "S", 1);
+    fake_drop(ann);
+    ann = come_in_as(&rig, "ann", 42);
+    feed_field(ann, &message);
+    expect_stored_before(ann, 1);
+    struct fake_peer *bob = come_in_as(&rig, "bob", 42);
+    feed_field(bob, &message);
+    expect_stored(bob, 1, 1, "S", 2);
     rig_fini(&rig);
 }
