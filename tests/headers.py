@@ -31,7 +31,8 @@ def commands(build):
 
 
 def flags_for(header, known):
-    """The flags of the source that shares the longest path with the header."""
+    """The flags of the source that shares the longest path with the header, of
+    its own folder if there is one."""
     def shared(source):
         count = 0
         for a, b in zip(header.parts, source.parts):
@@ -39,7 +40,8 @@ def flags_for(header, known):
                 break
             count += 1
         return count
-    return max(known, key=lambda entry: shared(entry[0]))[1]
+    return max(known, key=lambda entry: (
+        shared(entry[0]), entry[0].parent == header.parent))[1]
 
 
 def compiles(compiler, language, header, flags):
