@@ -155,3 +155,50 @@ Test(retained_store, what_cannot_be_read_is_left_alone)
     cr_assert_eq(stats.unknown, 1);
     rig_fini(&rig);
 }
+
+/* A value is a serial, 8 bytes, and a frame; its key says the same topic. */
+Test(retained_store, values_that_are_almost_right)
+{
+    static const struct {
+        const char *key;
+        size_t key_bytes;
+        uint16_t type; /* of the frame */
+        int more;      /* bytes than there are */
+    } cases[] = {
+        {"tb", 2, BROKER_FRAME_PUBLISH, 0}, /* right */
+        {"tc", 2, BROKER_FRAME_PUBLISH, 0},
+        {"tbb", 3, BROKER_FRAME_PUBLISH, 0},
+        {"xb", 2, BROKER_FRAME_PUBLISH, 0},
+        {"nb", 2, BROKER_FRAME_PUBLISH, 0},
+        {"n\0\0\0\0\0\0\0\1", 9, BROKER_FRAME_PUBLISH, 0}, /* short topic */
+        {"t1", 2, BROKER_FRAME_PUBLISH, 1},
+        {"t2", 2, BROKER_FRAME_PUBLISH, -1},
+        {"t3", 2, BROKER_FRAME_PUBLISH, -30},
+        {"t4", 2, BROKER_FRAME_SUBSCRIBE, 0},
+        {"t5", 2, 0x7777, 0},
+    };
+    struct rig rig;
+    struct say say = {0};
+    struct retained_store_stats stats;
+    rig_init(&rig, TWO);
+    say_bytes(&say, "\0\0\0\0\0\0\0\1", 8);
+    say_publish(&say, 0, "b", "value");
+    say_bytes(&say, "", 1);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        int bytes = (int)say.len - 1 + cases[i].more;
+        say.bytes[12] = (uint8_t)(cases[i].type >> 8);
+        say.bytes[13] = (uint8_t)cases[i].type;
+        struct store_value value = {.space = STORE_SPACE_RETAINED,
+            .key = cases[i].key,
+            .key_bytes = cases[i].key_bytes,
+            .data = say.bytes,
+            .bytes = bytes < 1 ? 1 : (size_t)bytes};
+        cr_assert_eq(rig_put(&rig, &value), STORE_OK);
+    }
+    say_fini(&say);
+    rig_restart(&rig, false);
+    cr_assert_str_eq(retained(&rig), "value");
+    retained_store_get_stats(rig.net.core, &stats);
+    cr_assert_eq(stats.unknown, sizeof cases / sizeof cases[0] - 1);
+    rig_fini(&rig);
+}
