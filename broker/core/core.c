@@ -216,13 +216,27 @@ core_tick(struct core *core)
 {
     log_memory(core);
     hold_next_turn(core);
-    home_run(core);
+    if (core->options.store != NULL) {
+        home_run(core);
+    }
     struct deadline *first;
     while ((first = deadline_first(&core->deadlines)) != NULL &&
            first->due_ms <= core_judged_ms(core)) {
         session_on_deadline(table_entry(first, struct session, deadline));
     }
     return core_due(core);
+}
+
+/* When what has to do with the store is to be looked at. */
+static uint64_t
+store_due(const struct core *core)
+{
+    bool waits = !LIST_EMPTY(&core->readers_waiting) ||
+                 (!TAILQ_EMPTY(&core->durables) &&
+                     durable_is_stuck(TAILQ_FIRST(&core->durables)));
+    uint64_t look_ms = waits ? core->now_ms + MEMORY_LOOK_MS : UINT64_MAX;
+    uint64_t home_ms = home_due(core);
+    return look_ms < home_ms ? look_ms : home_ms;
 }
 
 uint64_t
@@ -233,12 +247,11 @@ core_due(const struct core *core)
     }
     const struct deadline *first = deadline_first(&core->deadlines);
     uint64_t due_ms = first == NULL ? UINT64_MAX : first->due_ms;
-    bool waits = !LIST_EMPTY(&core->readers_waiting) ||
-                 (!TAILQ_EMPTY(&core->durables) &&
-                     durable_is_stuck(TAILQ_FIRST(&core->durables)));
-    uint64_t look_ms = waits ? core->now_ms + MEMORY_LOOK_MS : UINT64_MAX;
-    look_ms = look_ms < home_due(core) ? look_ms : home_due(core);
-    return look_ms < due_ms ? look_ms : due_ms;
+    if (core->options.store == NULL) {
+        return due_ms;
+    }
+    uint64_t store_ms = store_due(core);
+    return store_ms < due_ms ? store_ms : due_ms;
 }
 
 void
