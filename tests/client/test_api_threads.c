@@ -181,6 +181,15 @@ Test(threads, blocking_calls_are_refused_inside_callbacks)
     broker_client_free(client);
 }
 
+/* gcc says so with a macro, clang with a feature. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define UNDER_TSAN
+#endif
+#elif defined(__SANITIZE_THREAD__)
+#define UNDER_TSAN
+#endif
+
 static struct broker_client *signalled;
 
 static void
@@ -199,7 +208,7 @@ Test(threads, stop_ends_what_waits_or_what_waits_next)
     cr_assert_eq(broker_client_run(signalled, 10), BROKER_E_TIMEOUT);
     struct runner runner;
     runner_start(&runner, signalled);
-#ifdef __SANITIZE_THREAD__
+#ifdef UNDER_TSAN
     /* It puts signals of other threads off, sometimes for ever. */
     CHECK(raise(SIGUSR1) == 0);
 #else
