@@ -77,13 +77,14 @@ def mount_small(path, size):
 
 
 class DiskFull(Failures):
-    options = {"store_memory_bytes": 8 * MIB, "store_reserve_bytes": 4 * MIB}
+    options = {"store_memory_bytes": 8 * MIB, "store_reserve_bytes": 8 * MIB}
     BALLAST = 24 * MIB
+    DISK = 112 * MIB
 
     def setUp(self):
         self.disk = tempfile.mkdtemp(prefix="brokerd-disk-")
         self.addCleanup(os.rmdir, self.disk)
-        if not mount_small(self.disk, 96 * MIB):
+        if not mount_small(self.disk, self.DISK):
             self.skipTest("only root can mount a small file system")
         self.addCleanup(subprocess.run, ["umount", "-l", self.disk],
                         check=False)
@@ -105,7 +106,7 @@ class DiskFull(Failures):
                 self.assertEqual(refused.name, "DISK_FULL")
                 self.assertEqual(refused.error.retry, 1)
                 return
-        self.fail("96 MiB took 2 GB")
+        self.fail("112 MiB took 2 GB")
 
     def publish_again(self):
         """True once there is space."""
