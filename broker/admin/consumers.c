@@ -26,14 +26,6 @@ consumer_row(const struct core *core, const struct cursor *cursor)
 }
 
 static void
-answer(struct core *core, struct question *question, json_t *json)
-{
-    enum broker_status status = admin_write(json, &question->reply);
-    json_decref(json);
-    question_complete(core, question, status, NULL);
-}
-
-static void
 on_done(void *arg, struct core *core, const struct consumers_outcome *outcome)
 {
     struct question *question = arg;
@@ -41,16 +33,9 @@ on_done(void *arg, struct core *core, const struct consumers_outcome *outcome)
         question_complete(core, question, outcome->status, outcome->why);
         return;
     }
-    answer(core, question,
+    admin_answer_json(core, question,
         outcome->cursor == NULL ? json_object()
                                 : consumer_row(core, outcome->cursor));
-}
-
-static void
-refuse(struct core *core, struct question *question,
-    const struct admin_request *in)
-{
-    question_complete(core, question, BROKER_E_BAD_REQUEST, in->why);
 }
 
 /* ---- looking ------------------------------------------------------------- */
@@ -63,7 +48,7 @@ named(struct core *core, struct question *question, struct admin_request *in)
 {
     struct broker_bytes name;
     if (!admin_request_text(in, "name", true, &name)) {
-        refuse(core, question, in);
+        admin_refuse(core, question, in);
         return NULL;
     }
     const struct cursor *cursor = consumers_find(core, name);
@@ -78,7 +63,7 @@ info(struct core *core, struct question *question, struct admin_request *in)
 {
     const struct cursor *cursor = named(core, question, in);
     if (cursor != NULL) {
-        answer(core, question, consumer_row(core, cursor));
+        admin_answer_json(core, question, consumer_row(core, cursor));
     }
 }
 
@@ -117,7 +102,7 @@ explain(struct core *core, struct question *question, struct admin_request *in)
     json_object_set_new(
         all, "name", json_stringn((const char *)view.name.data, view.name.len));
     json_object_set_new(all, "reasons", array);
-    answer(core, question, all);
+    admin_answer_json(core, question, all);
 }
 
 static bool
@@ -138,7 +123,7 @@ list(struct core *core, struct question *question, struct admin_request *in)
     const char *why;
     bool any = !admin_request_text(in, "stream", false, &stream);
     if (!admin_request_is_good(in)) {
-        refuse(core, question, in);
+        admin_refuse(core, question, in);
         return;
     }
     if (!admin_read_page_keys(in->json, &page, &why)) {
@@ -154,7 +139,8 @@ list(struct core *core, struct question *question, struct admin_request *in)
             json_array_append_new(rows, consumer_row(core, cursor));
         }
     }
-    answer(core, question, admin_paged("consumers", rows, total, &page));
+    admin_answer_json(
+        core, question, admin_paged("consumers", rows, total, &page));
 }
 
 /* ---- changing ------------------------------------------------------------ */
@@ -166,7 +152,7 @@ ask(struct core *core, struct question *question,
     if (admin_request_is_good(in)) {
         consumers_ask(core, request, on_done, question);
     } else {
-        refuse(core, question, in);
+        admin_refuse(core, question, in);
     }
 }
 
@@ -231,7 +217,7 @@ admin_ask_consumers(struct core *core, struct question *question)
                 &in, question_payload(question), verbs[i].keys)) {
             verbs[i].handle(core, question, &in);
         } else {
-            refuse(core, question, &in);
+            admin_refuse(core, question, &in);
         }
         admin_request_fini(&in);
         return true;

@@ -3,6 +3,8 @@
  * What all JSON answers have in common; see json.h. */
 #include "json.h"
 
+#include "question.h"
+
 #define LIMIT_DEFAULT     1000
 #define LIMIT_MAX         10000
 #define REQUEST_BYTES_MAX 1024 /* more than any page needs */
@@ -91,4 +93,12 @@ admin_write(const json_t *json, struct buffer *reply)
     }
     buffer_commit(reply, size);
     return BROKER_OK;
+}
+
+void
+admin_answer_json(struct core *core, struct question *question, json_t *json)
+{
+    enum broker_status status = admin_write(json, &question->reply);
+    json_decref(json);
+    question_complete(core, question, status, NULL);
 }

@@ -16,6 +16,9 @@
 
 #include <jansson.h>
 
+struct core;
+struct question;
+
 struct admin_page {
     size_t offset, limit;
 };
@@ -35,5 +38,9 @@ json_t *admin_paged(const char *name, json_t *rows, size_t total,
 
 /* BROKER_OK or BROKER_E_MEMORY. */
 enum broker_status admin_write(const json_t *json, struct buffer *reply);
+/* The question's answer, which it takes over, or MEMORY; the question is
+ * complete with that. */
+void admin_answer_json(
+    struct core *core, struct question *question, json_t *json);
 
 #endif

@@ -3,6 +3,8 @@
  * Reading requests; see request.h. */
 #include "request.h"
 
+#include "question.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -171,4 +173,11 @@ admin_request_texts(struct admin_request *request, const char *key,
     }
     *count = size;
     return true;
+}
+
+void
+admin_refuse(struct core *core, struct question *question,
+    const struct admin_request *request)
+{
+    question_complete(core, question, BROKER_E_BAD_REQUEST, request->why);
 }

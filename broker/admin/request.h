@@ -17,6 +17,9 @@
 
 #define ADMIN_WHY_BYTES 160u
 
+struct core;
+struct question;
+
 struct admin_request {
     json_t *json;
     char why[ADMIN_WHY_BYTES]; /* "": nothing is wrong so far */
@@ -32,6 +35,9 @@ void admin_request_fini(struct admin_request *request);
 void admin_request_blame(
     struct admin_request *request, const char *key, const char *what);
 bool admin_request_is_good(const struct admin_request *request);
+/* The question is refused for what is wrong: BAD_REQUEST. */
+void admin_refuse(struct core *core, struct question *question,
+    const struct admin_request *request);
 
 /* Each returns whether the key is there; *out is set then. A key that has to be
  * there and is not is wrong. Text is a view into the request. */

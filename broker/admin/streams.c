@@ -70,14 +70,6 @@ stream_row(const struct core *core, const struct stream *stream)
 }
 
 static void
-answer(struct core *core, struct question *question, json_t *json)
-{
-    enum broker_status status = admin_write(json, &question->reply);
-    json_decref(json);
-    question_complete(core, question, status, NULL);
-}
-
-static void
 on_done(void *arg, struct core *core, const struct stream_outcome *outcome)
 {
     struct question *question = arg;
@@ -85,16 +77,9 @@ on_done(void *arg, struct core *core, const struct stream_outcome *outcome)
         question_complete(core, question, outcome->status, outcome->why);
         return;
     }
-    answer(core, question,
+    admin_answer_json(core, question,
         outcome->stream == NULL ? json_object()
                                 : stream_row(core, outcome->stream));
-}
-
-static void
-refuse(struct core *core, struct question *question,
-    const struct admin_request *request)
-{
-    question_complete(core, question, BROKER_E_BAD_REQUEST, request->why);
 }
 
 /* ---- requests ------------------------------------------------------------ */
@@ -109,7 +94,7 @@ ask(struct core *core, struct question *question,
     if (admin_request_is_good(in)) {
         streams_ask(core, request, on_done, question);
     } else {
-        refuse(core, question, in);
+        admin_refuse(core, question, in);
     }
 }
 
@@ -175,7 +160,7 @@ info(struct core *core, struct question *question, struct admin_request *in)
 {
     struct broker_bytes name;
     if (!admin_request_text(in, "name", true, &name)) {
-        refuse(core, question, in);
+        admin_refuse(core, question, in);
         return;
     }
     const struct stream *stream = streams_find(core, name);
@@ -183,7 +168,7 @@ info(struct core *core, struct question *question, struct admin_request *in)
         question_complete(core, question, BROKER_E_UNKNOWN_STREAM, NULL);
         return;
     }
-    answer(core, question, stream_row(core, stream));
+    admin_answer_json(core, question, stream_row(core, stream));
 }
 
 static void
@@ -203,7 +188,8 @@ list(struct core *core, struct question *question, struct admin_request *in)
             json_array_append_new(rows, stream_row(core, stream));
         }
     }
-    answer(core, question, admin_paged("streams", rows, total, &page));
+    admin_answer_json(
+        core, question, admin_paged("streams", rows, total, &page));
 }
 
 static const char *const put_keys[] = {"name", "topics", "max_messages",
@@ -240,7 +226,7 @@ admin_ask(void *arg, struct core *core, struct question *question)
                 &in, question_payload(question), verbs[i].keys)) {
             verbs[i].handle(core, question, &in);
         } else {
-            refuse(core, question, &in);
+            admin_refuse(core, question, &in);
         }
         admin_request_fini(&in);
         return;

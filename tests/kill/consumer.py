@@ -8,7 +8,6 @@ their time is over.
 """
 import random
 import threading
-import time
 
 import broker_wire
 import wire_codec as codec
@@ -31,6 +30,7 @@ class Consumer(threading.Thread):
         self.delivered = self.again = 0
         self.ending = False
         self.failure = None
+        self.up = threading.Event()  # set while a broker runs
 
     def run(self):
         try:
@@ -40,7 +40,7 @@ class Consumer(threading.Thread):
                 except Exception as error:
                     if not was_cut_off(error):
                         raise
-                    time.sleep(0.003)
+                    self.up.wait(1)
         except Exception as failure:
             self.failure = failure
             raise

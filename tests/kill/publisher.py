@@ -12,7 +12,6 @@ import os
 import random
 import struct
 import threading
-import time
 
 import broker_wire
 import wire_codec as codec
@@ -68,6 +67,7 @@ class Publisher(threading.Thread):
         self.settled = threading.Event()  # nothing is unanswered
         self.ending = False
         self.failure = None
+        self.up = threading.Event()  # set while a broker runs
 
     def run(self):
         try:
@@ -85,7 +85,7 @@ class Publisher(threading.Thread):
         except Exception as error:
             if not was_cut_off(error):
                 raise
-            time.sleep(0.003)  # it is dead, or not yet there
+            self.up.wait(1)  # it is dead, or not yet there
             return
         self.connects += 1
         self.connection = with_session

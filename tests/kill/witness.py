@@ -7,7 +7,6 @@ for ever after (PROTOCOL.md section 5.13).  The readers go on after the last
 sequence that they handled, as section 9 says.
 """
 import threading
-import time
 
 import broker_wire
 import wire_codec as codec
@@ -28,6 +27,7 @@ class Witness(threading.Thread):
         self.messages = self.gaps = 0
         self.ending = False
         self.failure = None
+        self.up = threading.Event()  # set while a broker runs
 
     def run(self):
         try:
@@ -37,7 +37,7 @@ class Witness(threading.Thread):
                 except Exception as error:
                     if not was_cut_off(error):
                         raise
-                    time.sleep(0.003)
+                    self.up.wait(1)
         except Exception as failure:
             self.failure = failure
             raise
