@@ -64,10 +64,9 @@ struct base {
 };
 
 /* LMDB in this file of the directory. ENOENT without `create` and EBADMSG if it
- * is damaged; `why` says more. `read_only`: as another process than the one
- * that writes, or beside it. */
-int base_lmdb_open(const char *path, bool create, bool read_only,
-    struct base **out, char *why, size_t why_size);
+ * is damaged; `why` says more. */
+int base_lmdb_open(const char *path, bool create, struct base **out, char *why,
+    size_t why_size);
 
 /* Before that, for a process without threads: 0, or EBADMSG if walking through
  * the file fails or would crash this process. Large files are not checked. */

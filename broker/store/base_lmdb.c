@@ -327,10 +327,10 @@ check_version(MDB_txn *txn, MDB_dbi meta, bool create)
 }
 
 static int
-open_tables(struct lmdb *lmdb, bool create, bool read_only)
+open_tables(struct lmdb *lmdb, bool create)
 {
     MDB_txn *txn;
-    int code = mdb_txn_begin(lmdb->env, NULL, read_only ? MDB_RDONLY : 0, &txn);
+    int code = mdb_txn_begin(lmdb->env, NULL, 0, &txn);
     if (code != MDB_SUCCESS) {
         return error_of(code);
     }
@@ -351,7 +351,7 @@ open_tables(struct lmdb *lmdb, bool create, bool read_only)
 }
 
 static int
-open_env(struct lmdb *lmdb, const char *path, uint64_t size, bool read_only)
+open_env(struct lmdb *lmdb, const char *path, uint64_t size)
 {
     int code = mdb_env_create(&lmdb->env);
     if (code != MDB_SUCCESS) {
@@ -367,8 +367,7 @@ open_env(struct lmdb *lmdb, const char *path, uint64_t size, bool read_only)
     }
     if (code == MDB_SUCCESS) {
         unsigned int flags = MDB_NOSUBDIR | MDB_NOTLS;
-        code = mdb_env_open(
-            lmdb->env, path, flags | (read_only ? MDB_RDONLY : 0), 0600);
+        code = mdb_env_open(lmdb->env, path, flags, 0600);
     }
     if (code == MDB_SUCCESS) {
         int dead;
@@ -378,8 +377,8 @@ open_env(struct lmdb *lmdb, const char *path, uint64_t size, bool read_only)
 }
 
 int
-base_lmdb_open(const char *path, bool create, bool read_only, struct base **out,
-    char *why, size_t why_size)
+base_lmdb_open(const char *path, bool create, struct base **out, char *why,
+    size_t why_size)
 {
     struct stat info;
     bool exists = stat(path, &info) == 0;
@@ -403,10 +402,9 @@ base_lmdb_open(const char *path, bool create, bool read_only, struct base **out,
         .sizes = lmdb_sizes,
         .close = lmdb_close};
     uint64_t size = exists ? (uint64_t)info.st_size : 0;
-    int code = open_env(lmdb, path, size, read_only);
-    int error = code == MDB_SUCCESS
-                    ? open_tables(lmdb, create && size == 0, read_only)
-                    : error_of(code);
+    int code = open_env(lmdb, path, size);
+    int error = code == MDB_SUCCESS ? open_tables(lmdb, create && size == 0)
+                                    : error_of(code);
     if (error == 0) {
         count_free(lmdb);
         *out = &lmdb->base;

@@ -268,10 +268,10 @@ open_tables(
     if (error != 0) {
         snprintf(why, why_size, "%s: its pages are damaged", path);
     } else {
-        error = base_lmdb_open(path, true, false, &local->base, why, why_size);
+        error = base_lmdb_open(path, true, &local->base, why, why_size);
     }
     if (error == EBADMSG && set_tables_aside(local, directory, why)) {
-        error = base_lmdb_open(path, true, false, &local->base, why, why_size);
+        error = base_lmdb_open(path, true, &local->base, why, why_size);
     }
     local->owns_base = error == 0;
     if (error == 0) {

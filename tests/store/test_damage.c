@@ -333,7 +333,7 @@ Test(damage, of_a_definition_keeps_the_records)
     static const char meta[] = "applied";
     struct base *base;
     snprintf(path, sizeof path, "%s/tables.mdb", rig.directory);
-    cr_assert_eq(base_lmdb_open(path, false, false, &base, why, sizeof why), 0);
+    cr_assert_eq(base_lmdb_open(path, false, &base, why, sizeof why), 0);
     uint8_t key[4];
     put_u32(key, stream);
     cr_assert_eq(base->begin(base), 0);
