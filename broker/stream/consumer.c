@@ -296,6 +296,7 @@ consumer_reset(struct consumer *consumer, uint64_t sequence)
         struct consumer_attachment *attachment = consumer->attachments[i];
         consumer_release(attachment, consumer, attachment->outstanding);
         attachment->low = sequence;
+        attachment->acknowledged = 0;
     }
     consumer->next = sequence;
     consumer->dead_failed = false;

@@ -36,9 +36,9 @@
  *      commit. However many acks came, that is one cursor;
  *   6. a timer for consumer_due().
  *
- * Memory: unfinished messages are at most `window` (65,536), and one takes 36
+ * Memory: unfinished messages are at most `window` (65,536), and one takes 44
  * bytes in a ring that is at most four times as long: with the largest window
- * 4.5 MiB, with one of 1,000 at most 72 KiB. It grows as it is needed.
+ * 5.5 MiB, with one of 1,000 at most 88 KiB. It grows as it is needed.
  *
  * Time. `now_ms` may be any clock in milliseconds. Only its steps forward
  * count: if it goes back, what has passed until then stays passed, and what is
@@ -159,7 +159,8 @@ enum consumer_load consumer_load(
 /* `window`: most messages outstanding here; 0: none for now. (In mode none
  * nothing is outstanding, and only whether it is 0 matters.) In mode cumulative
  * the one that came first gets everything, and the others stand by until it has
- * detached: "all up to" means something only where one has them all. NULL if
+ * detached: "all up to" means something only where one has them all, in order;
+ * for that nothing new is offered while something is to be given again. NULL if
  * memory is out or there are CONSUMER_ATTACHMENTS_MAX. */
 struct consumer_attachment *consumer_attach(
     struct consumer *consumer, void *owner, uint32_t window);
@@ -240,7 +241,11 @@ void consumer_gone(
 
 uint32_t consumer_ack(struct consumer *consumer,
     struct consumer_attachment *attachment, uint64_t first, uint64_t last);
-/* Everything up to `last` that this attachment has; not what others have. */
+/* Everything up to `last` that this attachment has and has seen for certain, as
+ * it has seen `last`: not what others have, and not what it was given later than
+ * that one, because it was with others before or was given back. If it does not
+ * have `last`, the highest one below it counts that is above all that it has
+ * acknowledged before. */
 uint32_t consumer_ack_up_to(struct consumer *consumer,
     struct consumer_attachment *attachment, uint64_t last);
 /* Deliver again, to anybody, after delay_ms (at most CONSUMER_TIME_MAX_MS), or

@@ -91,43 +91,101 @@ changed(struct consumer *consumer, uint32_t n)
     return n;
 }
 
+/* What is to end: of `first` to `last` what was given no later than `given`. */
+struct span {
+    uint64_t first, last;
+    uint64_t given;
+    uint64_t left; /* out: the first one that was given later */
+};
+
 static inline uint32_t
-end_range(struct consumer *consumer, struct consumer_attachment *attachment,
-    uint64_t first, uint64_t last, end_entry *end)
+end_span(struct consumer *consumer, struct consumer_attachment *attachment,
+    struct span *span, end_entry *end)
 {
     struct pending *pending = &consumer->pending;
     uint32_t ended = 0, released = 0;
-    for (uint32_t i = pending_find(pending, first); i < pending->count; i++) {
+    span->left = UINT64_MAX;
+    for (uint32_t i = pending_find(pending, span->first); i < pending->count;
+         i++) {
         struct pending_entry *entry = pending_at(pending, i);
-        if (entry->sequence > last) {
+        if (entry->sequence > span->last) {
             break;
         }
-        if (may_end(attachment, entry)) {
+        if (!may_end(attachment, entry)) {
+            continue;
+        }
+        if (entry->given <= span->given) {
             released += entry->state == PENDING_OUTSTANDING;
             ended++;
             end(consumer, entry);
+        } else if (entry->sequence < span->left) {
+            span->left = entry->sequence;
         }
     }
     consumer_release(attachment, consumer, released);
     return changed(consumer, ended);
 }
 
+static void
+note_acknowledged(const struct consumer *consumer,
+    struct consumer_attachment *attachment, uint64_t last)
+{
+    if (last >= consumer->next) {
+        last = consumer->next - 1;
+    }
+    if (last > attachment->acknowledged) {
+        attachment->acknowledged = last;
+    }
+}
+
 uint32_t
 consumer_ack(struct consumer *consumer, struct consumer_attachment *attachment,
     uint64_t first, uint64_t last)
 {
-    return end_range(consumer, attachment, first, last, acknowledge);
+    note_acknowledged(consumer, attachment, last);
+    struct span span = {.first = first, .last = last, .given = UINT64_MAX};
+    return end_span(consumer, attachment, &span, acknowledge);
+}
+
+/* What it has seen for certain when it names this sequence: what it was given
+ * up to that message. *given is set; false: nothing. If it does not have that
+ * message, the highest one below is meant that it has not gone past before. */
+static bool
+has_seen(const struct consumer *consumer,
+    const struct consumer_attachment *attachment, uint64_t last,
+    uint64_t *given)
+{
+    const struct pending *pending = &consumer->pending;
+    uint32_t i = pending_find(pending, last);
+    i += i < pending->count && pending_at(pending, i)->sequence == last;
+    while (i-- > 0) {
+        const struct pending_entry *entry = pending_at(pending, i);
+        if (entry->sequence != last &&
+            entry->sequence <= attachment->acknowledged) {
+            return false;
+        }
+        if (may_end(attachment, entry)) {
+            *given = entry->given;
+            return true;
+        }
+    }
+    return false;
 }
 
 uint32_t
 consumer_ack_up_to(struct consumer *consumer,
     struct consumer_attachment *attachment, uint64_t last)
 {
-    uint32_t ended =
-        end_range(consumer, attachment, attachment->low, last, acknowledge);
+    struct span span = {.first = attachment->low, .last = last};
+    if (!has_seen(consumer, attachment, last, &span.given)) {
+        return changed(consumer, 0);
+    }
+    note_acknowledged(consumer, attachment, last);
+    uint32_t ended = end_span(consumer, attachment, &span, acknowledge);
     if (last >= attachment->low) {
         /* Not beyond what it may get next. */
-        attachment->low = last < consumer->next ? last + 1 : consumer->next;
+        uint64_t low = last < consumer->next ? last + 1 : consumer->next;
+        attachment->low = low < span.left ? low : span.left;
     }
     return ended;
 }
@@ -136,7 +194,8 @@ uint32_t
 consumer_bury(struct consumer *consumer, struct consumer_attachment *attachment,
     uint64_t first, uint64_t last)
 {
-    return end_range(consumer, attachment, first, last, bury);
+    struct span span = {.first = first, .last = last, .given = UINT64_MAX};
+    return end_span(consumer, attachment, &span, bury);
 }
 
 /* ---- not yet ------------------------------------------------------------- */

@@ -31,6 +31,18 @@ room_at(const struct consumer *consumer,
                : 0;
 }
 
+/* In mode cumulative messages keep their order: what comes again comes before
+ * what is new. */
+static bool
+comes_back_first(const struct consumer *consumer)
+{
+    const struct pending *pending = &consumer->pending;
+    return consumer->settings.mode == CONSUMER_ACK_CUMULATIVE &&
+           pending->of_state[PENDING_WAITING] +
+                   pending->of_state[PENDING_FETCHING] >
+               0;
+}
+
 uint32_t
 consumer_room(const struct consumer *consumer)
 {
@@ -42,7 +54,8 @@ consumer_room(const struct consumer *consumer)
      * take it each time. */
     uint32_t fetching = pending->of_state[PENDING_FETCHING];
     if (consumer->room <= fetching ||
-        consumer->settings.window <= pending->live) {
+        consumer->settings.window <= pending->live ||
+        comes_back_first(consumer)) {
         return 0;
     }
     return least(
@@ -136,8 +149,9 @@ consumer_offer(struct consumer *consumer, uint64_t first, uint32_t n,
         if (share == 0) {
             return 0;
         }
-        pending_append(
-            &consumer->pending, first, share, picked->index, clock_ms);
+        pending_append(&consumer->pending, first, share, picked->index,
+            picked->given, clock_ms);
+        picked->given += share;
         consumer_hold(picked, consumer, share);
     }
     consumer->count[CONSUMER_OFFERED] += share;

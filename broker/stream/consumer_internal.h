@@ -19,6 +19,8 @@ struct consumer_attachment {
     /* It holds nothing below: where to look from when it acknowledges
      * everything up to a sequence. */
     uint64_t low;
+    uint64_t given; /* messages, ever: counts what it holds, in that order */
+    uint64_t acknowledged; /* the highest sequence that it has named */
 };
 
 /* Time. `clock_ms` is the sum of all steps forward of the caller's clock since

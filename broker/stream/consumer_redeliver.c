@@ -38,7 +38,10 @@ consumer_redeliver(struct consumer *consumer, uint64_t sequence,
         }
         return NULL;
     }
-    entry->holder = attachment->index;
+    if (entry->holder != attachment->index) {
+        entry->holder = attachment->index;
+        entry->given = attachment->given++;
+    }
     entry->deliveries += entry->deliveries < UINT32_MAX;
     entry->time_ms = clock_ms;
     pending_move(pending, entry, PENDING_OUTSTANDING);

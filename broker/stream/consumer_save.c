@@ -196,7 +196,7 @@ load_run(struct consumer *consumer, const struct run *run)
     struct pending *pending = &consumer->pending;
     uint32_t at = pending->count;
     bool dead = run->kind == KIND_DEAD, changed = false;
-    pending_append(pending, run->first, run->messages, PENDING_NO_HOLDER,
+    pending_append(pending, run->first, run->messages, PENDING_NO_HOLDER, 0,
         consumer->clock_ms);
     for (uint32_t i = 0; i < run->messages; i++) {
         struct pending_entry *entry = pending_at(pending, at + i);

@@ -272,7 +272,7 @@ pending_reserve(struct pending *pending, uint32_t n, uint32_t most)
 
 void
 pending_append(struct pending *pending, uint64_t first, uint32_t n,
-    uint16_t holder, uint64_t now_ms)
+    uint16_t holder, uint64_t given, uint64_t now_ms)
 {
     if (n == 0) {
         return;
@@ -290,6 +290,7 @@ pending_append(struct pending *pending, uint64_t first, uint32_t n,
         pending->ring[slot] = (struct pending_entry){
             .sequence = first + i,
             .time_ms = now_ms,
+            .given = given + i,
             .before = before,
             .after = after,
             .deliveries = 1,

@@ -41,6 +41,8 @@ struct pending_entry {
     uint64_t sequence;
     /* Outstanding: since when. Waiting: until when. Otherwise what it was. */
     uint64_t time_ms;
+    /* The how manieth its holder got; as it was if that one gets it again. */
+    uint64_t given;
     union {
         uint32_t before; /* in its list */
         uint32_t heap_slot;
@@ -82,9 +84,9 @@ pending_at(const struct pending *pending, uint32_t i)
 uint32_t pending_reserve(struct pending *pending, uint32_t n, uint32_t most);
 
 /* `n` consecutive sequences, higher than all before, outstanding, first
- * delivered now; there is room for them. */
+ * delivered now; there is room for them. `given` is that of the first. */
 void pending_append(struct pending *pending, uint64_t first, uint32_t n,
-    uint16_t holder, uint64_t now_ms);
+    uint16_t holder, uint64_t given, uint64_t now_ms);
 
 /* The index of the first entry with this sequence or a higher one; `count` if
  * there is none. */

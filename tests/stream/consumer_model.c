@@ -83,12 +83,23 @@ model_room(const struct world *world)
     return room;
 }
 
+bool
+model_comes_back_first(const struct world *world)
+{
+    return world->settings.mode == CONSUMER_ACK_CUMULATIVE &&
+           (model_count(world, MESSAGE_WAITING) > 0 ||
+               model_count(world, MESSAGE_FETCHING) > 0);
+}
+
 uint32_t
 model_consumer_room(const struct world *world)
 {
     uint64_t room = model_room(world);
     if (world->settings.mode == CONSUMER_ACK_NONE) {
         return room > 0 ? UINT32_MAX : 0;
+    }
+    if (model_comes_back_first(world)) {
+        return 0;
     }
     uint32_t fetching = model_count(world, MESSAGE_FETCHING);
     uint32_t unfinished = model_unfinished(world);

@@ -35,6 +35,7 @@ struct message {
     uint32_t deliveries;
     uint32_t holder; /* an attachment's id; 0: nobody */
     uint64_t time_ms;
+    uint64_t given; /* when its holder got it first, among all that was given */
 };
 
 /* What the consumer should be. */
@@ -48,6 +49,7 @@ struct peer {
     struct consumer_attachment *attachment;
     uint32_t id, wanted, window;
     bool stands_by;
+    uint64_t acknowledged; /* the highest sequence that it has named */
 };
 
 struct commit {
@@ -81,6 +83,7 @@ struct world {
     uint32_t durable_count;
     struct commit in_flight[WORLD_COMMITS];
     uint32_t in_flight_count;
+    uint64_t given;   /* ever */
     uint64_t crashes; /* that came back to a cursor */
 };
 
@@ -117,6 +120,8 @@ uint32_t model_outstanding(const struct world *world, uint32_t id);
 uint64_t model_room(const struct world *world);
 uint32_t model_consumer_room(const struct world *world);
 uint64_t model_due(const struct world *world);
+/* Is something to be given again before anything new may be? */
+bool model_comes_back_first(const struct world *world);
 /* The one to be delivered again now; 0: none. */
 uint64_t model_next_redelivery(const struct world *world);
 void model_end(

@@ -96,8 +96,73 @@ Test(consumer_acks, what_was_given_back_is_not_acknowledged_by_accident)
     rig_pass(&rig, 100, 0);
     rig_redeliver(&rig, 2, a, 2);
     /* Below what was acknowledged before, and yet there. */
-    cr_assert_eq(consumer_ack_up_to(rig.consumer, a, 3), 1);
+    cr_assert_eq(consumer_ack_up_to(rig.consumer, a, 3), 0);
+    cr_assert_eq(consumer_ack_up_to(rig.consumer, a, 2), 1);
     cr_assert_eq(rig_info(&rig).floor, 5);
+    rig_fini(&rig);
+}
+
+/* Who names a message has seen what it got before that, and of what it got
+ * later nobody knows. */
+Test(consumer_acks, up_to_is_meant_in_the_order_of_the_deliveries)
+{
+    struct rig rig;
+    struct consumer_settings settings = rig_settings();
+    settings.mode = CONSUMER_ACK_CUMULATIVE;
+    rig_init(&rig, &settings);
+    struct consumer_attachment *a = rig_attach(&rig, 50);
+    rig_offer(&rig, 5, a);
+    cr_assert_eq(consumer_nack(rig.consumer, a, 2, 3, 0, rig.now_ms), 2);
+    rig_redeliver(&rig, 2, a, 2);
+    rig_redeliver(&rig, 3, a, 2);
+    rig_offer(&rig, 1, a);
+    /* It may have been sent before 2 and 3 came again. */
+    cr_assert_eq(consumer_ack_up_to(rig.consumer, a, 4), 2);
+    cr_assert_eq(rig_info(&rig).floor, 2);
+    cr_assert_eq(consumer_ack_up_to(rig.consumer, a, 4), 0);
+    cr_assert_eq(consumer_ack_up_to(rig.consumer, a, 5), 1);
+    cr_assert_eq(rig_info(&rig).floor, 2);
+    cr_assert_eq(consumer_ack_up_to(rig.consumer, a, 3), 2);
+    cr_assert_eq(rig_info(&rig).floor, 6);
+    /* 7 was never there: what is below it counts. */
+    cr_assert(consumer_skip(rig.consumer, 7, 1, CONSUMER_SKIP_FILTER));
+    cr_assert_eq(consumer_ack_up_to(rig.consumer, a, 7), 1);
+    rig_fini(&rig);
+}
+
+/* It has had them all this time. */
+Test(consumer_acks, up_to_takes_in_what_came_a_second_time)
+{
+    struct rig rig;
+    struct consumer_settings settings = rig_settings();
+    settings.mode = CONSUMER_ACK_CUMULATIVE;
+    rig_init(&rig, &settings);
+    struct consumer_attachment *a = rig_attach(&rig, 50);
+    rig_offer(&rig, 2, a);
+    rig_pass(&rig, 1000, 2);
+    rig_redeliver(&rig, 1, a, 2);
+    cr_assert_eq(consumer_ack_up_to(rig.consumer, a, 2), 2);
+    rig_fini(&rig);
+}
+
+/* Otherwise it would acknowledge what it has yet to get. */
+Test(consumer_acks, cumulative_gives_again_before_anything_new)
+{
+    struct rig rig;
+    struct consumer_settings settings = rig_settings();
+    settings.mode = CONSUMER_ACK_CUMULATIVE;
+    rig_init(&rig, &settings);
+    struct consumer_attachment *a = rig_attach(&rig, 50);
+    rig_offer(&rig, 3, a);
+    rig_restart(&rig);
+    a = rig_attach(&rig, 50);
+    cr_assert_eq(consumer_room(rig.consumer), 0);
+    rig_redeliver(&rig, 1, a, 2);
+    rig_redeliver(&rig, 2, a, 2);
+    rig_offer_none(&rig);
+    rig_redeliver(&rig, 3, a, 2);
+    rig_offer(&rig, 1, a);
+    cr_assert_eq(consumer_ack_up_to(rig.consumer, a, 4), 4);
     rig_fini(&rig);
 }
 

@@ -160,7 +160,7 @@ Test(consumer_deliver, as_large_as_it_gets)
         cr_assert_eq(consumer_ack(rig.consumer, a, i, i), 1);
     }
     rig_offer(&rig, CONSUMER_WINDOW_MAX / 2, a);
-    cr_assert(rig_info(&rig).memory_bytes < 4800 * 1024);
+    cr_assert(rig_info(&rig).memory_bytes < 5800 * 1024);
     rig_restart(&rig);
     cr_assert_eq(rig_info(&rig).waiting, CONSUMER_WINDOW_MAX);
     rig_fini(&rig);

@@ -75,8 +75,8 @@ offer(struct world *world)
     world_expect_least(world, peer);
     bool ends = world->settings.mode == CONSUMER_ACK_NONE;
     for (uint64_t i = first; i < first + taken; i++) {
-        world->model.messages[i] =
-            (struct message){MESSAGE_OUTSTANDING, 1, peer->id, clock_ms};
+        world->model.messages[i] = (struct message){
+            MESSAGE_OUTSTANDING, 1, peer->id, clock_ms, world->given++};
         if (ends) {
             model_end(world, i, CONSUMER_UNACKNOWLEDGED);
         }
@@ -110,6 +110,7 @@ attach(struct world *world)
     struct peer *peer = &world->peers[world->peer_count];
     peer->window = chance(world, 10) ? 0 : 1 + below(world, 20);
     peer->id = ++world->next_id;
+    peer->acknowledged = 0;
     peer->wanted = peer->window;
     peer->stands_by = world->settings.mode == CONSUMER_ACK_CUMULATIVE &&
                       world->peer_count > 0;
@@ -260,13 +261,31 @@ choose_range(struct world *world, const struct peer *peer, uint64_t *first,
     }
 }
 
+/* What it was given before this many is what it has seen for certain, as it
+ * says that it has seen `last`. */
+static uint64_t
+model_seen(const struct world *world, const struct peer *peer, uint64_t last)
+{
+    uint64_t end = last <= world->last_seq ? last : world->last_seq;
+    for (uint64_t i = end; i > 0; i--) {
+        const struct message *message = &world->model.messages[i];
+        if (i != last && i <= peer->acknowledged) {
+            return 0;
+        }
+        if (is_meant(world, message, WORD_UP_TO, peer)) {
+            return message->given + 1;
+        }
+    }
+    return 0;
+}
+
 static void
 say(struct world *world)
 {
     if (world->peer_count == 0) {
         return;
     }
-    const struct peer *peer = &world->peers[below(world, world->peer_count)];
+    struct peer *peer = &world->peers[below(world, world->peer_count)];
     enum word word =
         chance(world, 60) ? WORD_ACK : (enum word)below(world, WORDS);
     uint64_t delay_ms =
@@ -277,15 +296,24 @@ say(struct world *world)
         (void)model_clock(world);
     }
     uint32_t said = say_word(world, peer, word, first, last, delay_ms);
+    uint64_t seen = world->given;
     if (word == WORD_UP_TO) {
         first = 0;
+        seen = model_seen(world, peer, last);
     }
     uint32_t changed = 0;
     for (uint64_t i = first; i <= last && i <= world->last_seq; i++) {
-        if (is_meant(world, &world->model.messages[i], word, peer)) {
+        const struct message *message = &world->model.messages[i];
+        if (message->given < seen && is_meant(world, message, word, peer)) {
             model_word(world, i, word, delay_ms);
             changed++;
         }
+    }
+    if (word == WORD_ACK || (word == WORD_UP_TO && seen > 0)) {
+        uint64_t named =
+            last < world->model.next ? last : world->model.next - 1;
+        peer->acknowledged =
+            named > peer->acknowledged ? named : peer->acknowledged;
     }
     world->model.count[CONSUMER_LATE] += changed == 0;
     EXPECT(world, said == changed);
@@ -382,8 +410,9 @@ redeliver(struct world *world, uint64_t sequence)
     }
     struct peer *peer = world_peer_of(world, attachment);
     world_expect_least(world, peer);
-    *message = (struct message){
-        MESSAGE_OUTSTANDING, message->deliveries + 1, peer->id, clock_ms};
+    *message = (struct message){MESSAGE_OUTSTANDING, message->deliveries + 1,
+        peer->id, clock_ms,
+        message->holder == peer->id ? message->given : world->given++};
     world->model.count[CONSUMER_REDELIVERED]++;
     EXPECT(world, deliveries == message->deliveries);
 }
@@ -439,6 +468,9 @@ reset(struct world *world)
     }
     world->model.next = sequence;
     world->dead_failed = false;
+    for (uint32_t i = 0; i < world->peer_count; i++) {
+        world->peers[i].acknowledged = 0;
+    }
     consumer_reset(world->consumer, sequence);
 }
 
