@@ -34,7 +34,7 @@ consume_free(struct consume *consume)
     if (consume == NULL) {
         return;
     }
-    sequences_fini(&consume->outstanding);
+    outstanding_fini(&consume->outstanding);
     for (size_t i = 0; i < CONSUME_LISTS; i++) {
         sequences_fini(&consume->lists[i]);
     }
@@ -52,7 +52,7 @@ uint64_t
 consume_lose(struct consume *consume)
 {
     uint64_t unsaid = consume->ack_up_to != 0;
-    sequences_clear(&consume->outstanding);
+    outstanding_clear(&consume->outstanding);
     for (size_t i = 0; i < CONSUME_LISTS; i++) {
         unsaid += sequences_total(&consume->lists[i]);
         sequences_clear(&consume->lists[i]);

@@ -10,7 +10,7 @@
 
 #include <broker/client.h>
 
-#include "sequences.h"
+#include "outstanding.h"
 
 struct subscription;
 
@@ -38,7 +38,7 @@ struct consume {
     enum broker_ack_mode ack;
 
     /* Of this connection. */
-    struct sequences outstanding;          /* in the hands of this client */
+    struct outstanding outstanding;        /* in the hands of this client */
     struct sequences lists[CONSUME_LISTS]; /* settled and not said yet */
     uint32_t nack_delay_ms;                /* of CONSUME_NACK */
     uint64_t ack_up_to;                    /* cumulative; 0: nothing to say */

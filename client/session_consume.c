@@ -257,12 +257,11 @@ hold_outstanding(struct session *session, struct consume *consume,
     if (!consume->is_consumer || consume->ack == BROKER_ACK_NONE) {
         return BROKER_OK;
     }
-    if (!sequences_reserve(&consume->outstanding, 1)) {
+    if (!outstanding_add(&consume->outstanding, position->sequence,
+            position->sequence + position->count - 1)) {
         return session_end(session, BROKER_E_NO_MEMORY,
             broker_status_text(BROKER_E_NO_MEMORY));
     }
-    sequences_add(&consume->outstanding, position->sequence,
-        position->sequence + position->count - 1);
     return BROKER_OK;
 }
 

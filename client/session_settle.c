@@ -117,9 +117,13 @@ session_flush_settled_of(
     if (!subscription->consume->is_pending || session->state != SESSION_OPEN) {
         return BROKER_OK;
     }
-    enum broker_status status = say_up_to(session, subscription);
+    enum broker_status status = BROKER_OK;
     for (unsigned i = 0; status == BROKER_OK && i < CONSUME_LISTS; i++) {
         status = say_list(session, subscription, (enum consume_list)i);
+    }
+    /* Last: what is given back is not to be acknowledged with the others. */
+    if (status == BROKER_OK) {
+        status = say_up_to(session, subscription);
     }
     if (status != BROKER_OK) {
         return refuse(session, status, "cannot acknowledge");
@@ -147,14 +151,16 @@ note_one(struct session *session, struct subscription *subscription,
     enum consume_list list, uint64_t sequence)
 {
     struct consume *consume = subscription->consume;
-    if (!sequences_reserve(&consume->outstanding, 1) ||
-        !sequences_reserve(&consume->lists[list], 1)) {
+    if (!sequences_reserve(&consume->lists[list], 1)) {
         return refuse(session, BROKER_E_NO_MEMORY, "cannot acknowledge");
     }
-    bool is_there = list == CONSUME_TOUCH
-                        ? sequences_has(&consume->outstanding, sequence)
-                        : sequences_take(&consume->outstanding, sequence);
-    if (!is_there) {
+    int is_there = list == CONSUME_TOUCH
+                       ? outstanding_has(&consume->outstanding, sequence)
+                       : outstanding_take(&consume->outstanding, sequence);
+    if (is_there < 0) {
+        return refuse(session, BROKER_E_NO_MEMORY, "cannot acknowledge");
+    }
+    if (is_there == 0) {
         session->stats.settlements_late++;
         return BROKER_OK;
     }
@@ -169,21 +175,26 @@ note_up_to(struct session *session, struct subscription *subscription,
     uint64_t sequence)
 {
     struct consume *consume = subscription->consume;
-    struct sequences *to = NULL;
-    if (consume->ack == BROKER_ACK_EACH) {
-        to = &consume->lists[CONSUME_ACK];
-        size_t ranges = sequences_ranges_up_to(&consume->outstanding, sequence);
-        if (!sequences_reserve(to, ranges + 1)) {
-            return refuse(session, BROKER_E_NO_MEMORY, "cannot acknowledge");
+    struct sequences *to =
+        consume->ack == BROKER_ACK_EACH ? &consume->lists[CONSUME_ACK] : NULL;
+    if (to == NULL && consume->ack_up_to > sequence &&
+        outstanding_has(&consume->outstanding, sequence)) {
+        /* It came again after what was named before: both have to be said. */
+        enum broker_status status = say_up_to(session, subscription);
+        if (status != BROKER_OK) {
+            return refuse(session, status, "cannot acknowledge");
         }
     }
-    uint64_t moved = sequences_move_up_to(&consume->outstanding, to, sequence);
-    if (moved == 0) {
+    int64_t taken = outstanding_take_up_to(&consume->outstanding, sequence, to);
+    if (taken < 0) {
+        return refuse(session, BROKER_E_NO_MEMORY, "cannot acknowledge");
+    }
+    if (taken == 0) {
         session->stats.settlements_late++;
         return BROKER_OK;
     }
-    session->stats.messages_settled += moved;
-    if (to == NULL && consume->ack_up_to < sequence) {
+    session->stats.messages_settled += (uint64_t)taken;
+    if (to == NULL) {
         consume->ack_up_to = sequence;
     }
     subscriptions_mark_pending(&session->subscriptions, subscription);

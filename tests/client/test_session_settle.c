@@ -181,6 +181,65 @@ Test(settle, cumulative)
     cr_assert_eq(fake->session.stats.settlements_late, 1);
 }
 
+static void
+join_cumulative(void)
+{
+    close_fake();
+    fake = fake_new(BUFFER, BUFFER);
+    fake_open(fake, 0);
+    id = fake_join(fake, BROKER_ACK_CUMULATIVE);
+}
+
+Test(settle, cumulative_after_something_was_given_back)
+{
+    join_cumulative();
+    cr_assert_eq(fake_stream_messages(fake, id, 5, 9, 1), BROKER_OK);
+    nack(6, 500);
+    settle(SESSION_ACK_UP_TO, 8);
+    /* In this order, or 6 would be acknowledged with the others. */
+    expect_settle(
+        (struct expected){BROKER_FRAME_NACK, BROKER_NACK_AGAIN, 500, 1, 6, 6});
+    expect_settle(
+        (struct expected){BROKER_FRAME_ACK, BROKER_ACK_UP_TO, 0, 1, 8, 8});
+    expect_nothing_written();
+}
+
+Test(settle, cumulative_of_what_came_again)
+{
+    join_cumulative();
+    cr_assert_eq(fake_stream_messages(fake, id, 5, 3, 1), BROKER_OK);
+    nack(5, 0);
+    fake_write(fake, SIZE_MAX);
+    fake_forget(fake);
+    cr_assert_eq(fake_stream_messages(fake, id, 5, 1, 2), BROKER_OK);
+    settle(SESSION_ACK_UP_TO, 7);
+    cr_assert_eq(fake->session.stats.messages_settled, 1 + 2);
+    settle(SESSION_ACK_UP_TO, 5);
+    cr_assert_eq(fake->session.stats.messages_settled, 1 + 3);
+    expect_settle(
+        (struct expected){BROKER_FRAME_ACK, BROKER_ACK_UP_TO, 0, 1, 7, 7});
+    expect_settle(
+        (struct expected){BROKER_FRAME_ACK, BROKER_ACK_UP_TO, 0, 1, 5, 5});
+    expect_nothing_written();
+}
+
+/* Whoever works on 5 has not said that it is done. */
+Test(settle, up_to_leaves_out_what_came_again_later)
+{
+    cr_assert_eq(fake_stream_messages(fake, id, 5, 3, 1), BROKER_OK);
+    nack(5, 0);
+    fake_write(fake, SIZE_MAX);
+    fake_forget(fake);
+    cr_assert_eq(fake_stream_messages(fake, id, 5, 1, 2), BROKER_OK);
+    settle(SESSION_ACK_UP_TO, 7);
+    expect_settle(
+        (struct expected){BROKER_FRAME_ACK, BROKER_ACK_THESE, 0, 1, 6, 7});
+    cr_assert_eq(fake_stream_messages(fake, id, 8, 1, 1), BROKER_OK);
+    settle(SESSION_ACK_UP_TO, 8);
+    expect_settle(
+        (struct expected){BROKER_FRAME_ACK, BROKER_ACK_THESE, 0, 2, 5, 5});
+}
+
 Test(settle, without_acknowledgements_nothing_is_said)
 {
     close_fake();
