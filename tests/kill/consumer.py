@@ -71,17 +71,29 @@ class Consumer(threading.Thread):
         self.delivered += 1
         what = self.random.random()
         if self.ack == "cumulative":
-            taken.append(sequence)
-            if what < 0.5:
-                self._note(each for each in taken if each <= sequence)
-                taken[:] = [each for each in taken if each > sequence]
-                connection.acknowledge_up_to(subscription, sequence)
+            if sequence not in taken:  # else it is there in its old place
+                taken.append(sequence)
+            if what < 0.03:
+                taken.remove(sequence)
+                connection.give_back(subscription, sequence,
+                                     self.random.choice([0, 20]))
+            elif what < 0.5:
+                self._acknowledge_up_to(connection, subscription,
+                                        self.random.choice(taken), taken)
         elif what < 0.03:
             connection.give_back(subscription, sequence,
                                  self.random.choice([0, 20]))
         elif what > 0.01 + 0.03:  # else it comes again after ACK_WAIT_MS
             self._note([sequence])
             connection.acknowledge(subscription, sequence)
+
+    def _acknowledge_up_to(self, connection, subscription, sequence, taken):
+        """All of lower sequences that came before it."""
+        seen = taken[:taken.index(sequence) + 1]
+        self._note(each for each in seen if each <= sequence)
+        taken[:] = [each for each in taken
+                    if each not in seen or each > sequence]
+        connection.acknowledge_up_to(subscription, sequence)
 
     def _note(self, sequences):
         """Before the acknowledgement is sent."""
