@@ -242,10 +242,10 @@ void consumer_gone(
 uint32_t consumer_ack(struct consumer *consumer,
     struct consumer_attachment *attachment, uint64_t first, uint64_t last);
 /* Everything up to `last` that this attachment has and has seen for certain, as
- * it has seen `last`: not what others have, and not what it was given later than
- * that one, because it was with others before or was given back. If it does not
- * have `last`, the highest one below it counts that is above all that it has
- * acknowledged before. */
+ * it has seen `last`: not what others have, and not what it was given later
+ * than that one, because it was with others before or was given back. If it
+ * does not have `last`, the highest one below it counts that is above all that
+ * it has acknowledged before. */
 uint32_t consumer_ack_up_to(struct consumer *consumer,
     struct consumer_attachment *attachment, uint64_t last);
 /* Deliver again, to anybody, after delay_ms (at most CONSUMER_TIME_MAX_MS), or

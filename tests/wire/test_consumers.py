@@ -210,6 +210,24 @@ class Acknowledging(ConsumerTest):
         self.assertEqual(self.take(other, 7),
                          [(n, 2) for n in range(5, 11)] + [(11, 2)])
 
+    def test_cumulative_acknowledges_what_was_seen(self):
+        self.fill(200)
+        self.consumer(ack="cumulative", window=100)
+        connection, _ = self.join()
+        self.take(connection, 100)
+        connection.abort()
+        # What comes again comes before what is new.
+        connection, subscription = self.join()
+        self.assertEqual(self.take(connection, 100),
+                         [(n, 2) for n in range(1, 101)])
+        connection.give_back(subscription, 7, 0)
+        self.assertEqual(self.take(connection, 1), [(7, 3)])
+        # This may have been said before 7 came again.
+        connection.acknowledge_up_to(subscription, 100)
+        self.wait_for(floor=6, acknowledged=99)
+        connection.acknowledge_up_to(subscription, 7)
+        self.wait_for(floor=100, acknowledged=100)
+
     def test_none(self):
         self.fill(10)
         self.consumer(ack="none")
