@@ -233,8 +233,8 @@ void consumer_gone(
  * Who may: an attachment may end (acknowledge, bury) what it has, and also what
  * it had last, if the deadline has passed and nobody has got it since: that
  * spares a second delivery. Once somebody else has it, it is that one's alone.
- * What an attachment gave back itself (nack), it has not any more. Only what it
- * has can be given back or touched.
+ * What an attachment gave back itself (nack), before or after the deadline, it
+ * has not any more. Only what it has can be touched.
  *
  * After consumer_reset() an ack for a delivery from before it cannot be told
  * from one for the delivery after it. */

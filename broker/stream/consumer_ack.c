@@ -56,7 +56,7 @@ backoff_ms(const struct consumer *consumer, uint32_t deliveries)
 
 /* ---- ends ---------------------------------------------------------------- */
 
-/* May it acknowledge or bury this? */
+/* May it acknowledge, bury or give back this? */
 static bool
 may_end(const struct consumer_attachment *attachment,
     const struct pending_entry *entry)
@@ -208,6 +208,8 @@ has(const struct consumer_attachment *attachment,
            entry->state == PENDING_OUTSTANDING;
 }
 
+/* What comes again anyway, because its deadline has passed, is given back all
+ * the same: otherwise it would still be acknowledged with others. */
 uint32_t
 consumer_nack(struct consumer *consumer, struct consumer_attachment *attachment,
     uint64_t first, uint64_t last, uint64_t delay_ms, uint64_t now_ms)
@@ -217,15 +219,19 @@ consumer_nack(struct consumer *consumer, struct consumer_attachment *attachment,
     if (delay_ms != CONSUMER_DELAY_DEFAULT && delay_ms > CONSUMER_TIME_MAX_MS) {
         delay_ms = CONSUMER_TIME_MAX_MS;
     }
-    uint32_t nacked = 0;
+    uint32_t nacked = 0, released = 0;
     for (uint32_t i = pending_find(pending, first); i < pending->count; i++) {
         struct pending_entry *entry = pending_at(pending, i);
         if (entry->sequence > last) {
             break;
         }
-        if (has(attachment, entry)) {
-            nacked++;
-            entry->holder = PENDING_NO_HOLDER;
+        if (!may_end(attachment, entry)) {
+            continue;
+        }
+        nacked++;
+        entry->holder = PENDING_NO_HOLDER;
+        if (entry->state == PENDING_OUTSTANDING) {
+            released++;
             consumer_come_back(consumer, entry,
                 delay_ms == CONSUMER_DELAY_DEFAULT
                     ? backoff_ms(consumer, entry->deliveries)
@@ -233,7 +239,7 @@ consumer_nack(struct consumer *consumer, struct consumer_attachment *attachment,
         }
     }
     consumer->count[CONSUMER_NACKED] += nacked;
-    consumer_release(attachment, consumer, nacked);
+    consumer_release(attachment, consumer, released);
     return changed(consumer, nacked);
 }
 

@@ -130,6 +130,24 @@ Test(consumer_acks, up_to_is_meant_in_the_order_of_the_deliveries)
     rig_fini(&rig);
 }
 
+/* Its deadline has passed, and it is to come again; but who says so does not
+ * want it to be acknowledged with others before. */
+Test(consumer_acks, what_was_given_back_late_is_not_acknowledged_either)
+{
+    struct rig rig;
+    struct consumer_settings settings = rig_settings();
+    settings.mode = CONSUMER_ACK_CUMULATIVE;
+    rig_init(&rig, &settings);
+    struct consumer_attachment *a = rig_attach(&rig, 50);
+    rig_offer(&rig, 3, a);
+    rig_pass(&rig, 1000, 3);
+    cr_assert_eq(consumer_nack(rig.consumer, a, 2, 2, 0, rig.now_ms), 1);
+    cr_assert_eq(consumer_ack_up_to(rig.consumer, a, 3), 2);
+    cr_assert_eq(rig_info(&rig).floor, 2);
+    rig_redeliver(&rig, 2, a, 2);
+    rig_fini(&rig);
+}
+
 /* It has had them all this time. */
 Test(consumer_acks, up_to_takes_in_what_came_a_second_time)
 {

@@ -186,11 +186,10 @@ is_meant(const struct world *world, const struct message *message,
     if (message->holder != peer->id) {
         return false;
     }
-    bool ends = word == WORD_ACK || word == WORD_UP_TO || word == WORD_BURY;
     (void)world;
     return message->state == MESSAGE_OUTSTANDING ||
-           (ends && (message->state == MESSAGE_WAITING ||
-                        message->state == MESSAGE_FETCHING));
+           (word != WORD_TOUCH && (message->state == MESSAGE_WAITING ||
+                                      message->state == MESSAGE_FETCHING));
 }
 
 /* What the word does to a message that is meant. */
@@ -203,6 +202,9 @@ model_word(
     case WORD_NACK:
         world->model.count[CONSUMER_NACKED]++;
         message->holder = 0;
+        if (message->state != MESSAGE_OUTSTANDING) {
+            break; /* it comes again anyway */
+        }
         model_come_back(world, sequence,
             delay_ms == CONSUMER_DELAY_DEFAULT
                 ? model_backoff(world, message->deliveries)
