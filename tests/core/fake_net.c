@@ -3,6 +3,7 @@
  * The fake network; see fake_net.h. */
 #include "fake_net.h"
 
+#include "consumers_internal.h"
 #include "output_check.h"
 #include "session.h"
 #include "store.h"
@@ -244,12 +245,31 @@ retained_capacity(const struct core *core)
     return bytes;
 }
 
-/* All memory in use is accounted for: the shared receive block and retained
- * values. */
+/* What durable consumers have: what is given out, and dead letters that are on
+ * their way. */
+static uint64_t
+consumers_capacity(const struct core *core)
+{
+    const struct consumers *consumers = core->consumers;
+    const struct cursor *cursor;
+    uint64_t bytes = 0;
+    if (consumers == NULL) {
+        return 0;
+    }
+    TAILQ_FOREACH(cursor, &consumers->all, link)
+    {
+        const struct block *block = cursor->dead.frame.block;
+        bytes += block == NULL ? 0 : block->capacity;
+    }
+    return bytes + (consumers->block == NULL ? 0 : consumers->block->capacity);
+}
+
+/* All memory in use is accounted for: the shared receive block, retained values
+ * and what durable consumers have. */
 static void
 check_baseline(struct fake_net *net, struct core *core)
 {
-    uint64_t known = retained_capacity(core);
+    uint64_t known = retained_capacity(core) + consumers_capacity(core);
     known += core->intake.current == NULL ? 0 : core->intake.current->capacity;
     fake_require(net, net->crashed || core->pool.bytes_in_use == known,
         "blocks are in use and nobody has them");

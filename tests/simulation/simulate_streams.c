@@ -106,7 +106,12 @@ end(struct world *world)
     for (uint32_t i = 0; i < READERS; i++) {
         world->readers[i].peer = NULL;
     }
+    for (uint32_t i = 0; i < MEMBERS; i++) {
+        world->members[i].peer = NULL;
+    }
+    world->undertaker.peer = NULL;
     world->admin = NULL;
+    world->answers = 0;
 }
 
 /* Everything that the process has is gone, and of the files what was not
@@ -153,33 +158,52 @@ turn(struct world *world, uint32_t most)
 
 /* ---- the stream ---------------------------------------------------------- */
 
+#define STREAMS 2u
+
+/* Two streams, then the consumers, one after the other. */
+static void
+ask_next(struct world *world, struct say *say)
+{
+    static const char *const streams[STREAMS] = {"{\"name\":\"" STREAM_NAME
+                                                 "\",\"topics\":[\"s/#\"]}",
+        "{\"name\":\"" DEAD_NAME "\",\"topics\":[\"dead\"]}"};
+    uint32_t i = world->answers;
+    const char *text = i < STREAMS ? streams[i] : member_consumer(i - STREAMS);
+    struct say_message ask = {.id = i + 1,
+        .topic = i < STREAMS ? "$sys/stream/add" : "$sys/consumer/add",
+        .reply_to = "inbox",
+        .payload = text,
+        .payload_bytes = strlen(text)};
+    (void)say_message(say, &ask);
+    fake_feed_say(world->admin, say, SIZE_MAX);
+    say_fini(say);
+}
+
 static void
 make_stream(struct world *world)
 {
-    static const char add[] =
-        "{\"name\":\"" STREAM_NAME "\",\"topics\":[\"s/#\"]}";
     struct say say = {0};
     struct broker_frame frame;
     if (world->admin == NULL) {
         world->admin = fake_connect(&world->net);
         say_hello(&say);
         say_subscribe(&say, 1, "inbox");
-        struct say_message ask = {.id = 1,
-            .topic = "$sys/stream/add",
-            .reply_to = "inbox",
-            .payload = add,
-            .payload_bytes = sizeof add - 1};
-        (void)say_message(&say, &ask);
-        fake_feed_say(world->admin, &say, SIZE_MAX);
-        say_fini(&say);
+        ask_next(world, &say);
     }
     fake_take_all(world->admin);
     while (fake_next(world->admin, &frame)) {
         if (frame.type == BROKER_FRAME_ERROR) {
             world_fail(world, "the stream is refused");
         }
-        world->stream_is_made =
-            world->stream_is_made || frame.type == BROKER_FRAME_PUBLISH;
+        if (frame.type == BROKER_FRAME_PUBLISH) {
+            struct say more = {0};
+            world->answers++;
+            world->stream_is_made = world->answers == STREAMS + CONSUMERS;
+            if (world->stream_is_made) {
+                return;
+            }
+            ask_next(world, &more);
+        }
     }
 }
 
@@ -274,10 +298,12 @@ step(struct world *world)
     uint32_t what = random_below(random, 100);
     if (!world->stream_is_made) {
         make_stream(world);
-    } else if (what < 60) {
+    } else if (what < 45) {
         step_publisher(world);
-    } else if (what < 85) {
+    } else if (what < 60) {
         step_reader(world);
+    } else if (what < 85) {
+        member_step(world);
     } else if (what < 90) {
         (void)fake_advance(&world->net, random_below(random, 400));
     } else if (what < 93) {
@@ -294,6 +320,16 @@ step(struct world *world)
 
 /* ---- the end ------------------------------------------------------------- */
 
+static void
+read_with(struct world *world, struct stream_reader *reader)
+{
+    if (reader->peer == NULL) {
+        reader_connect(world, reader);
+    } else {
+        reader_read(world, reader);
+    }
+}
+
 static bool
 all_is_quiet(struct world *world)
 {
@@ -302,10 +338,12 @@ all_is_quiet(struct world *world)
             return false;
         }
     }
-    return world->readers[0].at_end;
+    return world->readers[0].at_end && world->undertaker.at_end &&
+           members_are_done(world, false);
 }
 
-/* Everybody is answered, and one reader has read everything. */
+/* Everybody is answered, one reader has read everything, and the consumers are
+ * done with it. */
 static void
 finish(struct world *world)
 {
@@ -326,16 +364,16 @@ finish(struct world *world)
             publisher_read(world, publisher);
             answered = answered && publisher->pending_count == 0;
         }
-        struct stream_reader *reader = &world->readers[0];
-        if (answered && reader->peer == NULL) {
-            reader_connect(world, reader);
-        } else if (answered) {
-            reader_read(world, reader);
+        if (answered) {
+            read_with(world, &world->readers[0]);
+            read_with(world, &world->undertaker);
+            members_finish(world);
         }
         if (all_is_quiet(world)) {
             return;
         }
     }
+    (void)members_are_done(world, true);
     world_fail(world, "somebody waits for ever");
 }
 
@@ -421,7 +459,8 @@ main(int argc, char **argv)
     static const char *const expected[] = {"publishes are sent again",
         "a retry is told to be a duplicate", "the disk is full",
         "the store failed", "the power is cut", "the broker is restarted",
-        NULL};
+        "something is delivered again", "something is given back",
+        "there are dead letters", "up to a message that came again", NULL};
     struct program program = {.name = "simulate-streams",
         .workers_max = FAKE_WORKERS_MAX,
         .run = run,

@@ -16,8 +16,8 @@ index_of(const struct world *world, const struct publisher *publisher)
     return (uint32_t)(publisher - world->publishers);
 }
 
-static void
-say_hello_as(struct say *say, const uint8_t *session)
+void
+world_say_hello(struct say *say, const uint8_t *session)
 {
     struct broker_hello hello = say_hello_default;
     hello.features = BROKER_FEATURE_STREAMS;
@@ -27,8 +27,8 @@ say_hello_as(struct say *say, const uint8_t *session)
     say_hello_with(say, &hello);
 }
 
-static void
-feed(struct world *world, struct fake_peer *peer, struct say *say)
+void
+world_feed(struct world *world, struct fake_peer *peer, struct say *say)
 {
     size_t step = 1 + random_below(&world->random, 200);
     fake_feed_say(peer, say, step);
@@ -90,14 +90,14 @@ publisher_connect(struct world *world, struct publisher *publisher)
 {
     struct say say = {0};
     publisher->peer = fake_connect(&world->net);
-    say_hello_as(&say, publisher->session);
+    world_say_hello(&say, publisher->session);
     for (uint32_t i = 0; i < publisher->pending_count; i++) {
         say_pending(world, publisher, &publisher->pending[i], true, &say);
     }
     if (publisher->pending_count > 0) {
         program_saw(world->program, "publishes are sent again");
     }
-    feed(world, publisher->peer, &say);
+    world_feed(world, publisher->peer, &say);
 }
 
 void
@@ -120,7 +120,7 @@ publisher_publish(struct world *world, struct publisher *publisher)
         publisher->pending[publisher->pending_count++] = pending;
         say_pending(world, publisher, &pending, false, &say);
     }
-    feed(world, publisher->peer, &say);
+    world_feed(world, publisher->peer, &say);
 }
 
 static void
@@ -224,12 +224,13 @@ void
 reader_connect(struct world *world, struct stream_reader *reader)
 {
     struct say say = {0};
-    *reader = (struct stream_reader){.peer = fake_connect(&world->net)};
-    say_hello_as(&say, NULL);
+    *reader = (struct stream_reader){.peer = fake_connect(&world->net),
+        .of_dead_letters = reader == &world->undertaker};
+    world_say_hello(&say, NULL);
     struct broker_consume consume = {.id = READER_ID,
-        .stream = say_text(STREAM_NAME),
+        .stream = say_text(reader->of_dead_letters ? DEAD_NAME : STREAM_NAME),
         .start = BROKER_START_FIRST};
-    if (random_chance(&world->random, 30)) {
+    if (!reader->of_dead_letters && random_chance(&world->random, 30)) {
         consume.stream.len = 0;
         consume.filter = say_text("s/+");
     }
@@ -240,17 +241,15 @@ reader_connect(struct world *world, struct stream_reader *reader)
         world_fail(world, "CONSUME does not fit");
     }
     say_bytes(&say, frame, len);
-    feed(world, reader->peer, &say);
+    world_feed(world, reader->peer, &say);
 }
 
-/* The same message under a sequence for ever, and none twice. */
-static void
-note_seen(struct world *world, uint64_t sequence, uint32_t publisher,
+void
+world_note_seen(struct world *world, uint64_t sequence, uint32_t publisher,
     uint32_t message)
 {
-    if (sequence == 0 || sequence >= SEQUENCES || publisher >= PUBLISHERS ||
-        message >= world->publishers[publisher].message_count) {
-        world_fail(world, "sequence %" PRIu64 " is of nobody", sequence);
+    if (sequence == 0 || sequence >= SEQUENCES) {
+        world_fail(world, "sequence %" PRIu64 " cannot be", sequence);
     }
     world_say(world, "sequence %" PRIu64 " is %" PRIu32 " of %" PRIu32,
         sequence, message, publisher);
@@ -263,27 +262,55 @@ note_seen(struct world *world, uint64_t sequence, uint32_t publisher,
     }
 }
 
+void
+world_read_message(const struct world *world, const struct broker_frame *frame,
+    uint32_t *publisher, uint32_t *message)
+{
+    struct broker_publish publish;
+    char text[64] = "";
+    if (broker_publish_decode(frame, &publish) != BROKER_OK ||
+        publish.payload.len >= sizeof text) {
+        world_fail(world, "a message is malformed");
+    }
+    memcpy(text, publish.payload.data, publish.payload.len);
+    if (sscanf(text, "%" SCNu32 " %" SCNu32, publisher, message) != 2 ||
+        *publisher >= PUBLISHERS ||
+        *message >= world->publishers[*publisher].message_count) {
+        world_fail(world, "a message is changed");
+    }
+}
+
+static void
+note_dead(struct world *world, uint64_t sequence, uint32_t publisher,
+    uint32_t message)
+{
+    uint64_t *dead = &world->dead[publisher][message];
+    if (*dead != 0 && *dead != sequence) {
+        world_fail(world, "%" PRIu32 " of %" PRIu32 " is a dead letter twice",
+            message, publisher);
+    }
+    *dead = sequence;
+    program_saw(world->program, "there are dead letters");
+}
+
 static void
 on_message(struct world *world, struct stream_reader *reader,
     const struct broker_frame *frame)
 {
-    struct broker_publish publish;
-    char text[64] = "";
-    unsigned publisher = 0;
-    unsigned message = 0;
-    if (reader->left == 0 ||
-        broker_publish_decode(frame, &publish) != BROKER_OK ||
-        publish.payload.len >= sizeof text) {
+    uint32_t publisher;
+    uint32_t message;
+    if (reader->left == 0) {
         world_fail(world, "a reader gets what no POSITION told of");
     }
-    memcpy(text, publish.payload.data, publish.payload.len);
-    if (sscanf(text, "%u %u", &publisher, &message) != 2) {
-        world_fail(world, "a message is changed");
-    }
+    world_read_message(world, frame, &publisher, &message);
     if (reader->next <= reader->last) {
         world_fail(world, "sequences do not rise");
     }
-    note_seen(world, reader->next, publisher, message);
+    if (reader->of_dead_letters) {
+        note_dead(world, reader->next, publisher, message);
+    } else {
+        world_note_seen(world, reader->next, publisher, message);
+    }
     reader->last = reader->next++;
     reader->left--;
 }
