@@ -6,10 +6,12 @@
 #include <errno.h>
 #include <string.h>
 
+/* Not while a batch is being written: it would be in the file that is full now,
+ * and its entries in the table that is not frozen. */
 bool
 local_rotate(struct local *local)
 {
-    if (local->frozen || local->stats.failed ||
+    if (local->frozen || local->writing || local->stats.failed ||
         !journal_has_free(&local->journal) ||
         local->tables[local->active].entries == 0 ||
         !checkpoint_prepare(local)) {
@@ -66,10 +68,12 @@ write_group(struct local *local, struct group *group)
     struct journal_place place = journal_next_place(&local->journal);
     uint8_t *batch = group->chunk->data + group->start;
     bool sync_failed;
+    local->writing = true;
     pthread_mutex_unlock(&local->lock);
     int error = journal_write(
         &place, batch, group->bytes, group->entries, &sync_failed);
     pthread_mutex_lock(&local->lock);
+    local->writing = false;
     if (error == 0) {
         journal_written(&local->journal, group->bytes);
         local->stats.commits++;

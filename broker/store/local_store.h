@@ -255,6 +255,7 @@ struct local {
     struct group groups[2];
     struct group *open;
     bool ticked;
+    bool writing;    /* the commit thread, without the lock, to the journal */
     uint64_t flight; /* bytes, of both groups */
 
     struct stream **streams; /* by number; [0] is NULL */

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The journal between other things: what comes in between while a batch is
+ * written, files that are damaged, not readable, unfinished or too many, and
+ * what is left of a batch that there was no space for. On files in memory; the
+ * tests do the work of the threads, in the order that they want. */
+#include "bytes.h"
+#include "local_rig.h"
+#include "sim_base.h"
+#include "sim_files.h"
+
+#include <criterion/criterion.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FIRST_BATCH 4096u
+
+static struct rig rig;
+static struct file_system *files;
+static struct base *base;
+
+static void
+set_up(uint64_t seed)
+{
+    rig_init(&rig);
+    files = sim_files_new(seed);
+    base = sim_base_new(seed);
+    cr_assert(files != NULL && base != NULL);
+    rig.options.files = files;
+    rig.options.base = base;
+    rig.options.journal_bytes = 64 * 1024;
+    rig.options.memory_bytes = 64 * 1024;
+}
+
+static void
+setup(void)
+{
+    set_up(1);
+}
+
+static void
+teardown(void)
+{
+    rig_fini(&rig);
+    files->free(files);
+    base->close(base);
+}
+
+TestSuite(journal, .init = setup, .fini = teardown, .timeout = 60);
+
+static enum store_status
+ask(uint32_t stream, uint32_t count, uint32_t tag)
+{
+    uint8_t *records = malloc((size_t)count * 100);
+    for (uint32_t i = 0; i < count; i++) {
+        rig_record(records + (size_t)i * 100, 100, tag + i);
+    }
+    const struct store_append append = {.stream = stream,
+        .records = records,
+        .bytes = (size_t)count * 100,
+        .count = count,
+        .time_ms = rig.now_ms};
+    enum store_status status =
+        store_append(rig.port, &append, rig_change_done, &rig);
+    free(records);
+    return status;
+}
+
+/* Records from the first one on without a hole, with their numbers as tags. */
+static void
+expect_records(struct rig *seen, uint32_t stream, uint64_t least)
+{
+    struct store_stream_info info = rig_info(seen, stream);
+    cr_assert_geq(info.last_seq, least, "%lu of %lu\n%s", info.last_seq, least,
+        seen->log);
+    for (uint64_t from = info.first_seq; from <= info.last_seq;) {
+        struct rig_read read = rig_read(seen, stream, from, 100 * 1000);
+        cr_assert_eq(read.status, STORE_OK);
+        cr_assert_gt(read.count, 0);
+        for (uint64_t i = 0; i < read.count; i++) {
+            cr_assert_eq(read.seqs[i], from + i, "%lu, not %lu\n%s",
+                read.seqs[i], from + i, seen->log);
+            cr_assert_eq(read.tags[i], from + i);
+        }
+        from = read.next;
+    }
+}
+
+/* ---- while a batch is written -------------------------------------------- */
+
+static int (*sync_file)(struct file_system *system, struct file *file);
+static void (*meanwhile)(void); /* called once, inside the next sync */
+
+static int
+sync_and_more(struct file_system *system, struct file *file)
+{
+    void (*call)(void) = meanwhile;
+    int error = sync_file(system, file);
+    meanwhile = NULL;
+    if (call != NULL) {
+        call();
+    }
+    return error;
+}
+
+static void
+hook_syncs(void)
+{
+    sync_file = files->sync;
+    files->sync = sync_and_more;
+}
+
+static uint32_t busy_stream, busy_tag;
+
+/* Publishers go on until there is no more room, and the table thread does what
+ * there is for it. */
+static void
+be_busy(void)
+{
+    while (ask(busy_stream, 10, busy_tag) == STORE_OK) {
+        busy_tag += 10;
+    }
+    store_local_step(rig.store);
+}
+
+/* What a power cut would find now. */
+static void
+look_at_copy(uint64_t least)
+{
+    static struct rig seen;
+    memset(&seen, 0, sizeof seen);
+    seen.options = rig.options;
+    seen.options.log_arg = &seen;
+    seen.options.files = sim_files_copy(files, 1);
+    seen.options.base = sim_base_copy(base, 1);
+    rig_open(&seen);
+    expect_records(&seen, busy_stream, least);
+    cr_assert_eq(rig_stats(&seen).damaged, 0, "%s", seen.log);
+    rig_close(&seen);
+    seen.options.files->free(seen.options.files);
+    seen.options.base->close(seen.options.base);
+}
+
+/* A table becomes free in the middle of a write: the file that is written to
+ * must not be taken for one that ends before that batch. */
+Test(journal, a_checkpoint_ends_while_a_batch_is_written)
+{
+    const struct store_limits limits = {.max_records = 2000};
+    rig_open(&rig);
+    busy_stream = rig_ensure(&rig, "S", &limits);
+    busy_tag = 1;
+    hook_syncs();
+    for (unsigned int i = 0; i < 100; i++) {
+        if (ask(busy_stream, 1, busy_tag) == STORE_OK) {
+            busy_tag++;
+        }
+        store_tick(rig.port);
+        meanwhile = be_busy;
+        store_local_step(rig.store);
+        store_poll(rig.port);
+        cr_assert_eq(rig.last.status, STORE_OK);
+        look_at_copy(rig.last.last_seq);
+    }
+    cr_assert_gt(rig_stats(&rig).checkpoints, 5);
+}
