@@ -26,6 +26,7 @@ struct image {
     uint64_t salt;
     uint64_t first; /* number of its first batch that is not in the tables; */
     uint64_t last;  /* and of its last one that is whole, 0 if it has none */
+    bool guessed;   /* the first number: its header does not hold */
     bool usable;
     bool no_head; /* its header is damaged */
     int error;    /* of reading it */
@@ -108,9 +109,12 @@ survey(struct image *image, uint64_t applied)
     struct journal_scan scan = scan_of(image, applied);
     image->first = UINT64_MAX;
     image->last = 0;
+    image->guessed = false;
     while (image->usable && journal_scan_next(&scan, true)) {
-        if (image->first == UINT64_MAX) {
+        /* One that is guessed may be far too low. */
+        if (image->first == UINT64_MAX || image->guessed) {
             image->first = scan.head.number;
+            image->guessed = scan.guessed;
         }
         if (scan.whole) {
             image->last = scan.head.number;

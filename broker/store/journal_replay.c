@@ -46,6 +46,7 @@ journal_scan_next(struct journal_scan *scan, bool tail)
         return false;
     }
     scan->jumped = at != scan->at;
+    scan->guessed = false;
     if (scan->jumped && head.number > scan->above + 1 &&
         at - scan->at > JOURNAL_HEAD_BYTES) {
         /* A batch whose header does not hold: what follows it is known. */
@@ -54,6 +55,7 @@ journal_scan_next(struct journal_scan *scan, bool tail)
         scan->offset = scan->at;
         scan->whole = false;
         scan->jumped = false;
+        scan->guessed = true;
         scan->above++;
         scan->at = at;
         return true;
@@ -89,8 +91,9 @@ journal_scan_next(struct journal_scan *scan, bool tail)
 struct source {
     struct journal_file *file;
     struct chunk *chunk;  /* all its bytes */
-    uint64_t first, last; /* numbers of whole batches; 0: it has none */
+    uint64_t first, last; /* numbers of batches; 0: it has none */
     size_t end;           /* of the last one */
+    bool guessed;         /* the first number */
 };
 
 static void
@@ -192,11 +195,17 @@ survey(struct source *source, uint64_t applied)
 {
     struct journal_scan scan = scan_of(source, applied);
     while (journal_scan_next(&scan, false)) {
-        if (source->first == 0) {
+        /* One that is guessed may be far too low, and this file would come
+         * before those that it follows. */
+        if (source->first == 0 || source->guessed) {
             source->first = scan.head.number;
+            source->guessed = scan.guessed;
         }
         source->last = scan.head.number;
         source->end = scan.at < scan.size ? scan.at : scan.size;
+    }
+    if (source->guessed && journal_scan_next(&scan, true)) {
+        source->first = scan.head.number; /* it is torn, but has one */
     }
 }
 

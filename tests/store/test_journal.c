@@ -51,6 +51,21 @@ teardown(void)
 
 TestSuite(journal, .init = setup, .fini = teardown, .timeout = 60);
 
+/* The process is gone; with `power`, what was not synced too. */
+static void
+die(bool power)
+{
+    if (power) {
+        sim_files_power_off(files);
+    } else {
+        sim_files_kill(files);
+    }
+    sim_base_power_off(base);
+    rig_close(&rig);
+    sim_files_power_on(files);
+    sim_base_power_on(base);
+}
+
 static enum store_status
 ask(uint32_t stream, uint32_t count, uint32_t tag)
 {
@@ -67,6 +82,23 @@ ask(uint32_t stream, uint32_t count, uint32_t tag)
         store_append(rig.port, &append, rig_change_done, &rig);
     free(records);
     return status;
+}
+
+/* What was asked for is committed, and nothing else is done. */
+static void
+commit(void)
+{
+    store_tick(rig.port);
+    cr_assert(store_local_step(rig.store));
+    store_poll(rig.port);
+}
+
+static enum store_status
+append(uint32_t stream, uint32_t count, uint32_t tag)
+{
+    cr_assert_eq(ask(stream, count, tag), STORE_OK);
+    commit();
+    return rig.last.status;
 }
 
 /* Records from the first one on without a hole, with their numbers as tags. */
@@ -87,6 +119,43 @@ expect_records(struct rig *seen, uint32_t stream, uint64_t least)
         }
         from = read.next;
     }
+}
+
+/* The number of the first batch in the file; 0: none. */
+static uint64_t
+first_number(const char *name)
+{
+    size_t size = 0;
+    const uint8_t *bytes = sim_files_bytes(files, name, &size);
+    bool any = bytes != NULL && size > FIRST_BATCH + 40 &&
+               memcmp(bytes + FIRST_BATCH, "JBAT", 4) == 0;
+    return any ? get_u64(bytes + FIRST_BATCH + 16) : 0;
+}
+
+/* Append, one record after the other, until a new batch is the first one of
+ * this file. How many. */
+static uint32_t
+fill_until(uint32_t stream, const char *name, uint32_t tag)
+{
+    uint64_t before = first_number(name);
+    uint32_t count = 0;
+    while (first_number(name) == before) {
+        cr_assert_eq(append(stream, 5, tag + count), STORE_OK);
+        count += 5;
+        cr_assert_lt(count, 5000);
+    }
+    return count;
+}
+
+static unsigned int
+count_names(const char *part)
+{
+    unsigned int count = 0;
+    for (const char *name = sim_files_next(files, NULL); name != NULL;
+         name = sim_files_next(files, name)) {
+        count += strstr(name, part) != NULL;
+    }
+    return count;
 }
 
 /* ---- while a batch is written -------------------------------------------- */
@@ -165,4 +234,72 @@ Test(journal, a_checkpoint_ends_while_a_batch_is_written)
         look_at_copy(rig.last.last_seq);
     }
     cr_assert_gt(rig_stats(&rig).checkpoints, 5);
+}
+
+/* ---- files --------------------------------------------------------------- */
+
+static void
+damage(const char *name, size_t at)
+{
+    size_t size = 0;
+    uint8_t *bytes = sim_files_bytes(files, name, &size);
+    cr_assert(bytes != NULL && at < size);
+    bytes[at] ^= 1;
+}
+
+/* Where the batch with the highest number begins. */
+static size_t
+last_batch(const char *name)
+{
+    size_t size = 0;
+    size_t found = 0;
+    uint64_t number = 0;
+    const uint8_t *bytes = sim_files_bytes(files, name, &size);
+    for (size_t at = FIRST_BATCH; at + 40 < size; at += 8) {
+        if (memcmp(bytes + at, "JBAT", 4) == 0 &&
+            get_u64(bytes + at + 16) > number) {
+            number = get_u64(bytes + at + 16);
+            found = at;
+        }
+    }
+    return found;
+}
+
+/* The header of the first batch of the later one of two files: what stands in
+ * the earlier one is not lost over it, whichever is listed first. */
+static void
+damage_beginning(bool is_torn)
+{
+    rig_open(&rig);
+    uint32_t stream = rig_ensure(&rig, "S", NULL);
+    uint32_t count = fill_until(stream, "journal-00000001", 1);
+    rig_settle(&rig); /* the first file is free */
+    count += fill_until(stream, "journal-00000000", 1 + count);
+    if (!is_torn) {
+        cr_assert_eq(append(stream, 5, 1 + count), STORE_OK);
+        count += 5;
+    }
+    cr_assert_eq(append(stream, 5, 1 + count), STORE_OK);
+    die(false);
+    size_t last = last_batch("journal-00000000");
+    cr_assert_gt(last, FIRST_BATCH);
+    damage("journal-00000000", FIRST_BATCH + 20);
+    if (is_torn) {
+        damage("journal-00000000", last + 60);
+    }
+    rig_open(&rig);
+    expect_records(&rig, stream, is_torn ? count : count + 5);
+    rig_settle(&rig);
+    cr_assert_eq(count_names("journal-00000000.damaged"), 1, "%s", rig.log);
+}
+
+Test(journal, a_damaged_beginning_does_not_hide_the_file_before)
+{
+    damage_beginning(false);
+}
+
+/* Nothing but a batch that is torn follows it. */
+Test(journal, a_damaged_beginning_and_a_torn_end_hide_no_file)
+{
+    damage_beginning(true);
 }
