@@ -145,7 +145,7 @@ find_salt(struct journal *journal, struct source *source)
         return error;
     }
     size_t head = chunk->used < 32 ? chunk->used : 32;
-    if (is_zero(chunk->data + head, chunk->used - head)) {
+    if (!file->damaged && is_zero(chunk->data + head, chunk->used - head)) {
         file->unfinished = true; /* the making of it was interrupted */
         return ENOENT;
     }

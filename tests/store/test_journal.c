@@ -303,3 +303,20 @@ Test(journal, a_damaged_beginning_and_a_torn_end_hide_no_file)
 {
     damage_beginning(true);
 }
+
+Test(journal, a_file_that_cannot_be_read_is_not_deleted)
+{
+    const struct sim_fault unreadable = {
+        .calls = SIM_BIT(SIM_READ), .first = 1, .count = 1, .error = EIO};
+    rig_open(&rig);
+    uint32_t stream = rig_ensure(&rig, "S", NULL);
+    cr_assert_eq(append(stream, 5, 1), STORE_OK);
+    die(false);
+    sim_files_fault(files, &unreadable);
+    rig_open(&rig);
+    cr_assert_gt(rig_stats(&rig).damaged, 0);
+    cr_assert_neq(rig_ensure(&rig, "other", NULL), 0);
+    rig_close(&rig); /* with a checkpoint */
+    cr_assert_eq(first_number("journal-00000000.damaged"), 1, "%s", rig.log);
+    rig_open(&rig);
+}
