@@ -320,3 +320,32 @@ Test(journal, a_file_that_cannot_be_read_is_not_deleted)
     cr_assert_eq(first_number("journal-00000000.damaged"), 1, "%s", rig.log);
     rig_open(&rig);
 }
+
+/* A name that was given to what was set aside is not given again. */
+Test(journal, what_was_set_aside_is_not_overwritten)
+{
+    uint32_t count = 0;
+    for (unsigned int i = 1; i <= 2; i++) {
+        rig_open(&rig);
+        uint32_t stream = rig_ensure(&rig, "S", NULL);
+        const char *last = i == 1 ? "journal-00000001" : NULL;
+        for (const char *name = sim_files_next(files, NULL);
+             last == NULL && name != NULL; name = sim_files_next(files, name)) {
+            last = strstr(name, ".damaged") == NULL &&
+                           strcmp(name, "journal-00000000") != 0
+                       ? name
+                       : NULL;
+        }
+        count += fill_until(stream, last, 1 + count);
+        rig_settle(&rig); /* the other one is free */
+        for (int k = 0; k < 3; k++, count += 5) {
+            cr_assert_eq(append(stream, 5, 1 + count), STORE_OK);
+        }
+        die(false);
+        damage(last, FIRST_BATCH + 4);
+        rig_open(&rig);
+        rig_close(&rig); /* before there is another file */
+        cr_assert_eq(count_names(".damaged"), i, "%s", rig.log);
+    }
+    rig_open(&rig);
+}
