@@ -273,11 +273,6 @@ journal_release(struct journal *journal)
     for (size_t i = 0; i < journal->count; i++) {
         struct journal_file *file = &journal->at[i];
         if (file->state == JOURNAL_FULL) {
-            if (file->unfinished) {
-                journal->files->close(journal->files, file->file);
-                journal->files->unlink(journal->files, file->name);
-                continue;
-            }
             if (file->damaged) {
                 set_aside(journal, file);
                 continue;

@@ -33,7 +33,7 @@ struct journal_file {
     uint64_t salt;
     uint64_t size;
     bool damaged;    /* set aside once its batches are in the tables */
-    bool unfinished; /* never used; removed */
+    bool unfinished; /* never used; replay removes it */
     char name[JOURNAL_NAME_BYTES];
 };
 

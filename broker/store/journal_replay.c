@@ -287,6 +287,23 @@ forget_tail(struct journal *journal, const struct source *source)
     return error == 0 ? files->sync(files, file) : error;
 }
 
+/* Files that were never used would become too many one day. */
+static void
+remove_unfinished(struct journal *journal)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < journal->count; i++) {
+        struct journal_file *file = &journal->at[i];
+        if (file->unfinished) {
+            journal->files->close(journal->files, file->file);
+            journal->files->unlink(journal->files, file->name);
+        } else {
+            journal->at[kept++] = *file;
+        }
+    }
+    journal->count = kept;
+}
+
 int
 journal_replay(struct journal *journal, struct chunk_pool *pool,
     uint64_t applied, journal_batch *batch, void *arg)
@@ -332,5 +349,6 @@ journal_replay(struct journal *journal, struct chunk_pool *pool,
         }
         chunk_unref(pool, sources[i].chunk);
     }
+    remove_unfinished(journal);
     return error;
 }

@@ -7,12 +7,14 @@
 #include <string.h>
 
 /* Not while a batch is being written: it would be in the file that is full now,
- * and its entries in the table that is not frozen. */
+ * and its entries in the table that is not frozen. Where nothing is written to
+ * any file yet there need not be a free one: there will be after it. */
 bool
 local_rotate(struct local *local)
 {
+    const struct journal *journal = &local->journal;
     if (local->frozen || local->writing || local->stats.failed ||
-        !journal_has_free(&local->journal) ||
+        (journal->active != NULL && !journal_has_free(journal)) ||
         local->tables[local->active].entries == 0 ||
         !checkpoint_prepare(local)) {
         return false;

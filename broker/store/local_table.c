@@ -60,8 +60,8 @@ local_look_for_space(struct local *local)
                free_bytes + inside < local->reserve_bytes;
     if (low) {
         local_set_no_space(local, "less than the reserve is free");
-    } else if (local->no_space && !local->table_full && !local->no_spare &&
-               !local->journal_full) {
+    } else if (local->no_space && !local->table_full && !local->journal_full &&
+               (!local->no_spare || journal_has_free(&local->journal))) {
         local->no_space = false;
         local_log(local, STORE_LOG_INFO, "store-space", "there is space again");
         local_give_room(local);

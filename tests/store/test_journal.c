@@ -349,3 +349,61 @@ Test(journal, what_was_set_aside_is_not_overwritten)
     }
     rig_open(&rig);
 }
+
+/* Each time it is killed before its first checkpoint. */
+Test(journal, dying_again_and_again_leaves_not_too_many_files)
+{
+    uint32_t count = 0;
+    uint32_t stream = 0;
+    for (unsigned int i = 0; i < 40; i++) {
+        rig_open(&rig);
+        if (i == 0) {
+            stream = rig_ensure(&rig, "S", NULL);
+        }
+        count += append(stream, 1, 1 + count) == STORE_OK;
+        die(false);
+    }
+    rig_open(&rig);
+    rig_settle(&rig);
+    cr_assert_eq(append(stream, 1, 1 + count), STORE_OK, "%s", rig.log);
+    expect_records(&rig, stream, count + 1);
+    cr_assert_geq(count, 10);
+}
+
+/* Each time it is killed while it makes a file. */
+Test(journal, unfinished_files_do_not_gather)
+{
+    for (unsigned int i = 0; i < 40; i++) {
+        char name[32];
+        struct file *file;
+        snprintf(name, sizeof name, "journal-%08u", 100 + i);
+        cr_assert_eq(files->open(files, name, true, &file), 0);
+        files->close(files, file);
+        rig_open(&rig);
+        die(false);
+    }
+    rig_open(&rig);
+    cr_assert_neq(rig_ensure(&rig, "S", NULL), 0);
+    cr_assert_leq(count_names("journal-"), 3);
+}
+
+/* ---- no space ------------------------------------------------------------ */
+
+static void
+wait_a_while(void)
+{
+    rig.now_ms += 5000; /* it looks again from time to time */
+    rig_settle(&rig);
+}
+
+/* For one file of the journal, but not for a second one. */
+Test(journal, too_little_space_for_a_new_store_passes)
+{
+    sim_files_capacity(files, 100 * 1024);
+    rig_open(&rig);
+    rig_settle(&rig);
+    sim_files_capacity(files, 0);
+    wait_a_while();
+    cr_assert_not(rig_stats(&rig).no_space, "%s", rig.log);
+    cr_assert_neq(rig_ensure(&rig, "S", NULL), 0);
+}
