@@ -231,16 +231,20 @@ by_first(const void *a, const void *b)
     return first->first < second->first ? -1 : first->first > second->first;
 }
 
-/* `more`: other files continue behind it, so its end must be whole. */
+/* `following`: number of the first batch of the next file; 0: it is the last
+ * one. If it is not, its end must be whole. */
 static bool
 give(struct journal *journal, struct source *source, uint64_t applied,
-    bool more, journal_batch *batch, void *arg)
+    uint64_t following, journal_batch *batch, void *arg)
 {
     struct journal_file *file = source->file;
     uint64_t last = journal->next - 1 > applied ? journal->next - 1 : applied;
     struct journal_scan scan = scan_of(source, last);
-    while (journal_scan_next(&scan, more)) {
+    while (journal_scan_next(&scan, following != 0)) {
         uint64_t number = scan.head.number;
+        if (!scan.whole && following != 0 && number >= following) {
+            break; /* there was no space for it, and its number is another's */
+        }
         if (number != last + 1 && last != 0) {
             damage(journal, file,
                 "batches %" PRIu64 " to %" PRIu64 " are missing", last + 1,
@@ -341,7 +345,8 @@ journal_replay(struct journal *journal, struct chunk_pool *pool,
     }
     for (size_t i = 0; i < count; i++) {
         if (error == 0 &&
-            !give(journal, &sources[i], applied, i + 1 < count, batch, arg)) {
+            !give(journal, &sources[i], applied,
+                i + 1 < count ? sources[i + 1].first : 0, batch, arg)) {
             error = ENOMEM;
         }
         if (error == 0 && i + 1 == count) {

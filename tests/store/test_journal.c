@@ -407,3 +407,55 @@ Test(journal, too_little_space_for_a_new_store_passes)
     cr_assert_not(rig_stats(&rig).no_space, "%s", rig.log);
     cr_assert_neq(rig_ensure(&rig, "S", NULL), 0);
 }
+
+static int (*write_file)(struct file_system *system, struct file *file,
+    const void *src, size_t len, uint64_t offset);
+static size_t space_left; /* for the next write that is larger; 0: enough */
+
+/* Some of it gets to the disk, before there is no more space. */
+static int
+write_some(struct file_system *system, struct file *file, const void *src,
+    size_t len, uint64_t offset)
+{
+    if (space_left == 0 || len <= space_left) {
+        return write_file(system, file, src, len, offset);
+    }
+    len = space_left;
+    space_left = 0;
+    cr_assert_eq(write_file(system, file, src, len, offset), 0);
+    cr_assert_eq(files->sync(system, file), 0);
+    return ENOSPC;
+}
+
+/* The number of a batch that there was no space for goes to another one, in
+ * another file: what is left of the first is not taken for it. */
+static void
+lose_space(uint64_t seed)
+{
+    set_up(seed);
+    rig.options.memory_bytes = 4 << 20;
+    rig_open(&rig);
+    uint32_t stream = rig_ensure(&rig, "S", NULL);
+    cr_assert_eq(append(stream, 300, 1), STORE_OK);
+    write_file = files->write;
+    files->write = write_some;
+    space_left = 4096;
+    cr_assert_eq(append(stream, 150, 9001), STORE_NO_SPACE);
+    cr_assert_eq(space_left, 0);
+    wait_a_while();
+    cr_assert_eq(append(stream, 500, 301), STORE_OK);
+    cr_assert_neq(first_number("journal-00000001"), 0, "the same file");
+    die(true);
+    rig_open(&rig);
+    expect_records(&rig, stream, 800);
+    cr_assert_eq(rig_stats(&rig).damaged, 0, "%s", rig.log);
+    teardown();
+}
+
+Test(journal_space, what_was_refused_does_not_hide_what_was_stored,
+    .timeout = 60)
+{
+    for (uint64_t seed = 1; seed <= 8; seed++) {
+        lose_space(seed);
+    }
+}
