@@ -459,3 +459,49 @@ Test(journal_space, what_was_refused_does_not_hide_what_was_stored,
         lose_space(seed);
     }
 }
+
+/* ---- publishers ---------------------------------------------------------- */
+
+static enum store_status
+publish(uint32_t stream, uint32_t number, bool is_retry)
+{
+    uint8_t record[100];
+    rig_record(record, sizeof record, number);
+    const struct store_append append = {.stream = stream,
+        .records = record,
+        .bytes = sizeof record,
+        .count = 1,
+        .publisher = "me",
+        .publisher_bytes = 2,
+        .number = number,
+        .is_retry = is_retry,
+        .time_ms = rig.now_ms};
+    return store_append(rig.port, &append, rig_change_done, &rig);
+}
+
+static const struct sim_fault full = {
+    .calls = SIM_BIT(SIM_WRITE), .first = 1, .count = 1, .error = ENOSPC};
+
+/* However many of them were in flight at once. */
+Test(journal, what_was_refused_together_is_remembered_as_refused)
+{
+    rig_open(&rig);
+    uint32_t stream = rig_ensure(&rig, "S", NULL);
+    for (uint32_t number = 1; number <= 40; number++) {
+        cr_assert_eq(publish(stream, number, false), STORE_OK);
+    }
+    sim_files_fault(files, &full);
+    commit();
+    cr_assert_eq(rig.last.status, STORE_NO_SPACE);
+    wait_a_while();
+    cr_assert_eq(publish(stream, 41, false), STORE_OK);
+    commit();
+    cr_assert_eq(rig.last.status, STORE_OK);
+    for (uint32_t number = 1; number <= 40; number++) {
+        cr_assert_eq(publish(stream, number, true), STORE_OK);
+        commit();
+        cr_assert_eq(rig.last.status, STORE_NO_SPACE, "%u: %d", number,
+            (int)rig.last.status);
+    }
+    cr_assert_eq(rig_info(&rig, stream).records, 1);
+}
