@@ -95,13 +95,7 @@ static void
 settle(struct local *local, struct pending *pending)
 {
     struct stream *stream = pending->stream;
-    if (pending->status != STORE_OK) {
-        return;
-    }
-    if (pending->publisher != NULL) {
-        pending->publisher->in_flight--;
-    }
-    if (stream == NULL) {
+    if (pending->status != STORE_OK || stream == NULL) {
         return;
     }
     if (pending->kind == CHANGE_APPEND) {

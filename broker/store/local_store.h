@@ -101,9 +101,8 @@ struct pending {
     uint32_t count;
     uint64_t first_seq, last_seq, time_ms;
     size_t bytes;
-    struct publisher *publisher; /* of what is stored; or NULL */
+    struct publisher *publisher; /* of what is stored or was before; or NULL */
     uint32_t publisher_first, publisher_last, publisher_before;
-    bool is_durable; /* a duplicate of what is, whatever becomes of the group */
 };
 
 /* A batch on its way. */

@@ -505,3 +505,32 @@ Test(journal, what_was_refused_together_is_remembered_as_refused)
     }
     cr_assert_eq(rig_info(&rig, stream).records, 1);
 }
+
+static uint32_t publish_stream;
+
+static void
+publish_again(void)
+{
+    cr_assert_eq(publish(publish_stream, 1, true), STORE_OK);
+    cr_assert_eq(publish(publish_stream, 2, false), STORE_OK);
+}
+
+/* The retry came while the first attempt was being written, which went well;
+ * the batch that it waited in did not. */
+Test(journal, a_retry_of_what_was_stored_meanwhile_is_a_duplicate)
+{
+    rig_open(&rig);
+    publish_stream = rig_ensure(&rig, "S", NULL);
+    hook_syncs();
+    unsigned int before = rig.answered;
+    cr_assert_eq(publish(publish_stream, 1, false), STORE_OK);
+    meanwhile = publish_again;
+    commit();
+    sim_files_fault(files, &full);
+    commit();
+    cr_assert_eq(rig.answered, before + 3);
+    cr_assert_eq(rig.results[before].status, STORE_OK);
+    cr_assert_eq(rig.results[before + 1].status, STORE_DUPLICATE);
+    cr_assert_eq(rig.results[before + 2].status, STORE_NO_SPACE);
+    cr_assert_eq(rig_info(&rig, publish_stream).records, 1);
+}
