@@ -534,3 +534,38 @@ Test(journal, a_retry_of_what_was_stored_meanwhile_is_a_duplicate)
     cr_assert_eq(rig.results[before + 2].status, STORE_NO_SPACE);
     cr_assert_eq(rig_info(&rig, publish_stream).records, 1);
 }
+
+/* ---- retention ----------------------------------------------------------- */
+
+/* A block whose records cannot be told apart any more is no reason to look for
+ * them for ever. */
+Test(journal, a_damaged_block_is_trimmed_like_any_other)
+{
+    for (size_t damaged = 0; damaged < 3; damaged++) {
+        rig_open(&rig);
+        char name[] = {(char)('a' + damaged), 0};
+        uint32_t stream = rig_ensure(&rig, name, NULL);
+        cr_assert_eq(rig_append(&rig, stream, 2000, 1), STORE_OK);
+        rig_close(&rig);
+        uint8_t *data;
+        size_t bytes;
+        size_t blocks = 0;
+        while (sim_base_item(base, BASE_BLOCKS, blocks, &data, &bytes)) {
+            blocks++;
+        }
+        cr_assert_gt(blocks, 3);
+        size_t index = damaged == 0 ? 0 : damaged == 1 ? 1 : blocks - 1;
+        cr_assert(sim_base_item(base, BASE_BLOCKS, index, &data, &bytes));
+        data[8] ^= 1; /* the checksum of its only entry */
+        rig_open(&rig);
+        cr_assert_eq(store_trim(rig.port, stream, 1999, rig_change_done, &rig),
+            STORE_OK);
+        rig_settle(&rig);
+        cr_assert_eq(rig.last.status, STORE_OK);
+        cr_assert_eq(
+            store_remove(rig.port, stream, rig_change_done, &rig), STORE_OK);
+        rig_settle(&rig);
+        rig_close(&rig);
+    }
+    rig_open(&rig);
+}
