@@ -273,6 +273,7 @@ struct local {
     uint64_t period_ms; /* when the next period begins */
 
     struct job *jobs, **jobs_end;
+    unsigned int jobs_in_a_row; /* that were done with nothing else between */
     struct local_port *ports;
     bool no_space;
     bool table_full;   /* the last checkpoint did not find space, */

@@ -535,6 +535,32 @@ Test(journal, a_retry_of_what_was_stored_meanwhile_is_a_duplicate)
     cr_assert_eq(rig_info(&rig, publish_stream).records, 1);
 }
 
+/* ---- readers ------------------------------------------------------------- */
+
+/* Readers that never stop, of what is on disk: checkpoints get their turn, or
+ * nothing could be appended any more. */
+Test(journal, a_checkpoint_is_made_between_reads)
+{
+    rig_open(&rig);
+    uint32_t stream = rig_ensure(&rig, "S", NULL);
+    cr_assert_eq(rig_append(&rig, stream, 100, 1), STORE_OK);
+    rig_close(&rig);
+    rig_open(&rig);
+    fill_until(stream, "journal-00000001", 101);
+    uint64_t before = rig_stats(&rig).checkpoints;
+    for (unsigned int i = 0; i < 1000; i++) {
+        struct rig_read read = {.done = false};
+        cr_assert_eq(
+            store_read(rig.port, stream, 1, 1, false, rig_read_done, &read),
+            STORE_OK);
+        while (!read.done) {
+            store_local_step(rig.store);
+            store_poll(rig.port);
+        }
+    }
+    cr_assert_gt(rig_stats(&rig).checkpoints, before);
+}
+
 /* ---- retention ----------------------------------------------------------- */
 
 /* A block whose records cannot be told apart any more is no reason to look for
