@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -61,6 +62,21 @@ change(MDB_txn *txn, MDB_dbi table)
     return mdb_put(txn, table, &key, &data, 0) == MDB_SUCCESS;
 }
 
+/* Is it the system that refuses, and not the file that is damaged? Whoever opens
+ * it next is told the same. */
+static bool
+is_refused(int code, size_t map)
+{
+    if (code <= 0) {
+        return false; /* LMDB's own */
+    }
+    /* A number of pages that is damaged asks for more than there can be. */
+    return (code != ENOMEM && code != EINVAL) ||
+           mmap(NULL, map, PROT_NONE,
+               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+               0) == MAP_FAILED;
+}
+
 static bool
 walk_all(const char *path, size_t bytes)
 {
@@ -71,13 +87,21 @@ walk_all(const char *path, size_t bytes)
     MDB_dbi tables[BASE_TABLES];
     size_t map = (size_t)1 << 30;
     map = map > bytes * 2 ? map : bytes * 2;
-    if (mdb_env_create(&env) != MDB_SUCCESS ||
-        mdb_env_set_mapsize(env, map) != MDB_SUCCESS ||
-        mdb_env_set_maxdbs(env, BASE_TABLES) != MDB_SUCCESS ||
-        mdb_env_open(env, path, MDB_NOSUBDIR | MDB_NOLOCK, 0600) !=
-            MDB_SUCCESS ||
-        mdb_txn_begin(env, NULL, MDB_RDONLY, &txn) != MDB_SUCCESS) {
-        return false;
+    int code = mdb_env_create(&env);
+    if (code == MDB_SUCCESS) {
+        code = mdb_env_set_mapsize(env, map);
+    }
+    if (code == MDB_SUCCESS) {
+        code = mdb_env_set_maxdbs(env, BASE_TABLES);
+    }
+    if (code == MDB_SUCCESS) {
+        code = mdb_env_open(env, path, MDB_NOSUBDIR | MDB_NOLOCK, 0600);
+    }
+    if (code == MDB_SUCCESS) {
+        code = mdb_txn_begin(env, NULL, MDB_RDONLY, &txn);
+    }
+    if (code != MDB_SUCCESS) {
+        return is_refused(code, map);
     }
     /* The list of free pages, the names of the tables, the tables. */
     bool ok = walk(txn, 0) && walk(txn, 1);
@@ -130,6 +154,13 @@ base_lmdb_check(const char *path)
             return 0; /* whoever ignores SIGCHLD gets no answer */
         }
     }
-    bool slow = WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM;
-    return child < 0 || status == 0 || slow ? 0 : EBADMSG;
+    if (child < 0 || !WIFSIGNALED(status)) {
+        return child < 0 || status == 0 ? 0 : EBADMSG;
+    }
+    /* Any other signal came from somebody who wanted it to end. */
+    int sent = WTERMSIG(status);
+    return sent == SIGSEGV || sent == SIGBUS || sent == SIGABRT ||
+                   sent == SIGFPE || sent == SIGILL
+               ? EBADMSG
+               : 0;
 }

@@ -26,6 +26,7 @@ struct image {
     uint64_t salt;
     uint64_t first; /* number of its first batch that is not in the tables; */
     uint64_t last;  /* and of its last one that is whole, 0 if it has none */
+    bool guessed;   /* the first number: its header does not hold */
     bool usable;
     bool no_head; /* its header is damaged */
     int error;    /* of reading it */
@@ -108,9 +109,12 @@ survey(struct image *image, uint64_t applied)
     struct journal_scan scan = scan_of(image, applied);
     image->first = UINT64_MAX;
     image->last = 0;
+    image->guessed = false;
     while (image->usable && journal_scan_next(&scan, true)) {
-        if (image->first == UINT64_MAX) {
+        /* One that is guessed may be far too low. */
+        if (image->first == UINT64_MAX || image->guessed) {
             image->first = scan.head.number;
+            image->guessed = scan.guessed;
         }
         if (scan.whole) {
             image->last = scan.head.number;
@@ -188,17 +192,22 @@ tell_batch(struct inspect *inspect, const struct journal_scan *scan)
     }
 }
 
-/* `more`: files follow, so its end must be whole. Nothing above `end`. */
+/* `following`: number of the first batch of the next file, 0: it is the last
+ * one. If it is not, its end must be whole. Nothing above `end`. */
 static void
-tell_image(
-    struct inspect *inspect, const struct image *image, bool more, uint64_t end)
+tell_image(struct inspect *inspect, const struct image *image,
+    uint64_t following, uint64_t end)
 {
+    bool more = following != 0;
     struct journal_scan scan = scan_of(image, inspect->summary.last);
     inspect->where =
         (struct inspect_where){.place = INSPECT_JOURNAL, .file = image->name};
     while (!inspect->stopped && journal_scan_next(&scan, more) &&
            scan.head.number <= end) {
         uint64_t last = inspect->summary.last;
+        if (!scan.whole && more && scan.head.number >= following) {
+            break; /* there was no space for it, and its number is another's */
+        }
         inspect->where.offset = scan.offset;
         inspect->where.commit = scan.head.number;
         if ((last != 0 && scan.head.number != last + 1) || scan.jumped) {
@@ -243,7 +252,8 @@ tell_journal(struct inspect *inspect, struct images *images, uint64_t end)
     inspect->summary.journal_files = (uint32_t)images->count;
     inspect->summary.last = inspect->summary.applied;
     for (size_t i = 0; i < used; i++) {
-        tell_image(inspect, &images->at[i], i + 1 < used, end);
+        tell_image(inspect, &images->at[i],
+            i + 1 < used ? images->at[i + 1].first : 0, end);
     }
 }
 

@@ -18,11 +18,17 @@
 #define BATCH_MAGIC 0x4A424154u /* "JBAT" */
 #define ZEROS_BYTES ((size_t)1 << 20)
 
+static bool
+has_number(const char *name)
+{
+    return strncmp(name, "journal-", 8) == 0 &&
+           strspn(name + 8, "0123456789") == 8;
+}
+
 bool
 journal_is_name(const char *name)
 {
-    return strncmp(name, "journal-", 8) == 0 && strlen(name) == 16 &&
-           strspn(name + 8, "0123456789") == 8;
+    return has_number(name) && name[16] == 0;
 }
 
 int
@@ -65,12 +71,16 @@ add_name(void *arg, const char *name)
 {
     struct names *names = arg;
     struct journal *journal = names->journal;
-    if (!journal_is_name(name)) {
+    if (!has_number(name)) {
         return;
     }
+    /* Of those that were set aside as well: the name is not used again. */
     uint32_t number = (uint32_t)strtoul(name + 8, NULL, 10);
     if (number >= journal->next_name) {
         journal->next_name = number + 1;
+    }
+    if (!journal_is_name(name)) {
+        return;
     }
     if (journal->count == JOURNAL_FILES_MAX) {
         names->error = EMFILE;
@@ -263,11 +273,6 @@ journal_release(struct journal *journal)
     for (size_t i = 0; i < journal->count; i++) {
         struct journal_file *file = &journal->at[i];
         if (file->state == JOURNAL_FULL) {
-            if (file->unfinished) {
-                journal->files->close(journal->files, file->file);
-                journal->files->unlink(journal->files, file->name);
-                continue;
-            }
             if (file->damaged) {
                 set_aside(journal, file);
                 continue;

@@ -33,7 +33,7 @@ struct journal_file {
     uint64_t salt;
     uint64_t size;
     bool damaged;    /* set aside once its batches are in the tables */
-    bool unfinished; /* never used; removed */
+    bool unfinished; /* never used; replay removes it */
     char name[JOURNAL_NAME_BYTES];
 };
 
@@ -121,7 +121,8 @@ struct journal_scan {
     struct journal_head head;
     size_t offset;
     bool whole;
-    bool jumped; /* something that does not hold lies before it */
+    bool jumped;  /* something that does not hold lies before it */
+    bool guessed; /* its header does not hold, and so its number is not known */
 };
 /* The next batch; false: no more. A batch that is not whole is only given if a
  * later one follows in this file or, with `tail`, at the end too. */

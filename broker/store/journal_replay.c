@@ -46,6 +46,7 @@ journal_scan_next(struct journal_scan *scan, bool tail)
         return false;
     }
     scan->jumped = at != scan->at;
+    scan->guessed = false;
     if (scan->jumped && head.number > scan->above + 1 &&
         at - scan->at > JOURNAL_HEAD_BYTES) {
         /* A batch whose header does not hold: what follows it is known. */
@@ -54,6 +55,7 @@ journal_scan_next(struct journal_scan *scan, bool tail)
         scan->offset = scan->at;
         scan->whole = false;
         scan->jumped = false;
+        scan->guessed = true;
         scan->above++;
         scan->at = at;
         return true;
@@ -89,8 +91,9 @@ journal_scan_next(struct journal_scan *scan, bool tail)
 struct source {
     struct journal_file *file;
     struct chunk *chunk;  /* all its bytes */
-    uint64_t first, last; /* numbers of whole batches; 0: it has none */
+    uint64_t first, last; /* numbers of batches; 0: it has none */
     size_t end;           /* of the last one */
+    bool guessed;         /* the first number */
 };
 
 static void
@@ -142,7 +145,7 @@ find_salt(struct journal *journal, struct source *source)
         return error;
     }
     size_t head = chunk->used < 32 ? chunk->used : 32;
-    if (is_zero(chunk->data + head, chunk->used - head)) {
+    if (!file->damaged && is_zero(chunk->data + head, chunk->used - head)) {
         file->unfinished = true; /* the making of it was interrupted */
         return ENOENT;
     }
@@ -192,11 +195,17 @@ survey(struct source *source, uint64_t applied)
 {
     struct journal_scan scan = scan_of(source, applied);
     while (journal_scan_next(&scan, false)) {
-        if (source->first == 0) {
+        /* One that is guessed may be far too low, and this file would come
+         * before those that it follows. */
+        if (source->first == 0 || source->guessed) {
             source->first = scan.head.number;
+            source->guessed = scan.guessed;
         }
         source->last = scan.head.number;
         source->end = scan.at < scan.size ? scan.at : scan.size;
+    }
+    if (source->guessed && journal_scan_next(&scan, true)) {
+        source->first = scan.head.number; /* it is torn, but has one */
     }
 }
 
@@ -222,16 +231,20 @@ by_first(const void *a, const void *b)
     return first->first < second->first ? -1 : first->first > second->first;
 }
 
-/* `more`: other files continue behind it, so its end must be whole. */
+/* `following`: number of the first batch of the next file; 0: it is the last
+ * one. If it is not, its end must be whole. */
 static bool
 give(struct journal *journal, struct source *source, uint64_t applied,
-    bool more, journal_batch *batch, void *arg)
+    uint64_t following, journal_batch *batch, void *arg)
 {
     struct journal_file *file = source->file;
     uint64_t last = journal->next - 1 > applied ? journal->next - 1 : applied;
     struct journal_scan scan = scan_of(source, last);
-    while (journal_scan_next(&scan, more)) {
+    while (journal_scan_next(&scan, following != 0)) {
         uint64_t number = scan.head.number;
+        if (!scan.whole && following != 0 && number >= following) {
+            break; /* there was no space for it, and its number is another's */
+        }
         if (number != last + 1 && last != 0) {
             damage(journal, file,
                 "batches %" PRIu64 " to %" PRIu64 " are missing", last + 1,
@@ -278,6 +291,23 @@ forget_tail(struct journal *journal, const struct source *source)
     return error == 0 ? files->sync(files, file) : error;
 }
 
+/* Files that were never used would become too many one day. */
+static void
+remove_unfinished(struct journal *journal)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < journal->count; i++) {
+        struct journal_file *file = &journal->at[i];
+        if (file->unfinished) {
+            journal->files->close(journal->files, file->file);
+            journal->files->unlink(journal->files, file->name);
+        } else {
+            journal->at[kept++] = *file;
+        }
+    }
+    journal->count = kept;
+}
+
 int
 journal_replay(struct journal *journal, struct chunk_pool *pool,
     uint64_t applied, journal_batch *batch, void *arg)
@@ -315,7 +345,8 @@ journal_replay(struct journal *journal, struct chunk_pool *pool,
     }
     for (size_t i = 0; i < count; i++) {
         if (error == 0 &&
-            !give(journal, &sources[i], applied, i + 1 < count, batch, arg)) {
+            !give(journal, &sources[i], applied,
+                i + 1 < count ? sources[i + 1].first : 0, batch, arg)) {
             error = ENOMEM;
         }
         if (error == 0 && i + 1 == count) {
@@ -323,5 +354,6 @@ journal_replay(struct journal *journal, struct chunk_pool *pool,
         }
         chunk_unref(pool, sources[i].chunk);
     }
+    remove_unfinished(journal);
     return error;
 }

@@ -7,6 +7,7 @@
 #include "local_store.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -206,6 +207,25 @@ local_free(struct local *local)
     free(local);
 }
 
+/* Its name must be as durable as what is in it, whoever made it and whenever.
+ * Who may not read the directory above cannot see to it. */
+static int
+sync_name_of(const char *directory)
+{
+    char path[PATH_BYTES];
+    int n = snprintf(path, sizeof path, "%s/..", directory);
+    if (n < 0 || (size_t)n >= sizeof path) {
+        return ENAMETOOLONG;
+    }
+    int above = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (above < 0) {
+        return errno == EACCES ? 0 : errno;
+    }
+    int error = fsync(above) == 0 ? 0 : errno;
+    close(above);
+    return error == EINVAL || error == EROFS ? 0 : error;
+}
+
 static bool
 open_directory(
     struct local *local, const char *directory, char *why, size_t why_size)
@@ -226,6 +246,9 @@ open_directory(
     if (error == 0 && local->files == NULL) {
         local->files = file_system_open(directory, &error);
         local->owns_files = local->files != NULL;
+    }
+    if (error == 0) {
+        error = sync_name_of(directory);
     }
     if (error != 0) {
         snprintf(why, why_size, "%s cannot be opened: %s", directory,

@@ -50,12 +50,6 @@ is_full(const struct stream *stream, const struct store_append *append)
                (limits->max_bytes > 0 && bytes > limits->max_bytes));
 }
 
-static bool
-is_durable(const struct publisher *publisher, uint32_t number)
-{
-    return publisher->durable != 0 && !number_above(number, publisher->durable);
-}
-
 static enum store_status
 judge(struct local *local, struct stream *stream,
     const struct publisher *publisher, const struct store_append *append)
@@ -64,7 +58,8 @@ judge(struct local *local, struct stream *stream,
     if (publisher != NULL && append->is_retry) {
         then = publisher_judge(publisher, append->number);
     }
-    if (then == STORE_DUPLICATE && is_durable(publisher, append->number)) {
+    if (then == STORE_DUPLICATE &&
+        publisher_has_stored(publisher, append->number)) {
         return then;
     }
     if (local->stats.failed) {
@@ -153,9 +148,12 @@ note_refusal(struct pending *pending, const struct stream *stream,
     if (status == STORE_CONFLICT && stream != NULL) {
         pending->last_seq = stream->open_last;
     }
-    if (publisher != NULL && status != STORE_DUPLICATE &&
-        status != STORE_FAILED &&
-        publisher_judge(publisher, append->number) == STORE_OK) {
+    if (status == STORE_DUPLICATE) {
+        pending->publisher = publisher;
+        pending->publisher_last = append->number;
+        publisher->in_flight++;
+    } else if (publisher != NULL && status != STORE_FAILED &&
+               publisher_judge(publisher, append->number) == STORE_OK) {
         publisher_refuse(
             publisher, first_number(append), append->number, status);
     }
@@ -239,8 +237,6 @@ local_append(struct store_port *store_port, const struct store_append *append,
     pending->status = judge(local, stream, publisher, append);
     if (pending->status != STORE_OK) {
         note_refusal(pending, stream, publisher, append);
-        pending->is_durable = pending->status == STORE_DUPLICATE &&
-                              is_durable(publisher, append->number);
         count_refusal(local, pending->status);
     } else if (take(local, stream, publisher, append, pending) != STORE_OK) {
         local->open->count--;

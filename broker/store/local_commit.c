@@ -6,11 +6,15 @@
 #include <errno.h>
 #include <string.h>
 
+/* Not while a batch is being written: it would be in the file that is full now,
+ * and its entries in the table that is not frozen. Where nothing is written to
+ * any file yet there need not be a free one: there will be after it. */
 bool
 local_rotate(struct local *local)
 {
-    if (local->frozen || local->stats.failed ||
-        !journal_has_free(&local->journal) ||
+    const struct journal *journal = &local->journal;
+    if (local->frozen || local->writing || local->stats.failed ||
+        (journal->active != NULL && !journal_has_free(journal)) ||
         local->tables[local->active].entries == 0 ||
         !checkpoint_prepare(local)) {
         return false;
@@ -66,10 +70,12 @@ write_group(struct local *local, struct group *group)
     struct journal_place place = journal_next_place(&local->journal);
     uint8_t *batch = group->chunk->data + group->start;
     bool sync_failed;
+    local->writing = true;
     pthread_mutex_unlock(&local->lock);
     int error = journal_write(
         &place, batch, group->bytes, group->entries, &sync_failed);
     pthread_mutex_lock(&local->lock);
+    local->writing = false;
     if (error == 0) {
         journal_written(&local->journal, group->bytes);
         local->stats.commits++;
@@ -89,13 +95,7 @@ static void
 settle(struct local *local, struct pending *pending)
 {
     struct stream *stream = pending->stream;
-    if (pending->status != STORE_OK) {
-        return;
-    }
-    if (pending->publisher != NULL) {
-        pending->publisher->in_flight--;
-    }
-    if (stream == NULL) {
+    if (pending->status != STORE_OK || stream == NULL) {
         return;
     }
     if (pending->kind == CHANGE_APPEND) {

@@ -119,8 +119,15 @@ refuse(struct local *local, struct pending *pending, enum store_status status)
 {
     struct stream *stream = pending->stream;
     struct publisher *publisher = pending->publisher;
-    if (pending->status == STORE_OK && publisher != NULL) {
+    /* Any other answer may be owed to what is not stored now. */
+    if (pending->status == STORE_DUPLICATE &&
+        publisher_has_stored(publisher, pending->publisher_last)) {
+        return;
+    }
+    if (publisher != NULL) {
         publisher->in_flight--;
+    }
+    if (pending->status == STORE_OK && publisher != NULL) {
         publisher->highest = pending->publisher_before;
         publisher_refuse(publisher, pending->publisher_first,
             pending->publisher_last, status);
@@ -137,12 +144,9 @@ refuse(struct local *local, struct pending *pending, enum store_status status)
             local_stream_free(local, stream);
         }
     }
-    /* Any other answer may be owed to what is not stored now. */
-    if (pending->status != STORE_DUPLICATE || !pending->is_durable) {
-        pending->status = status;
-        pending->first_seq = 0;
-        pending->last_seq = 0;
-    }
+    pending->status = status;
+    pending->first_seq = 0;
+    pending->last_seq = 0;
     pending->stream = NULL;
     pending->publisher = NULL;
 }
@@ -185,6 +189,9 @@ group_complete(struct local *local, struct group *group)
                     .first_seq = pending->first_seq,
                     .last_seq = pending->last_seq,
                     .time_ms = pending->time_ms}}};
+        if (pending->publisher != NULL) {
+            pending->publisher->in_flight--;
+        }
         local_complete_many(pending->port, &completion);
     }
     local_completed(local);

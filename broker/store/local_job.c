@@ -354,6 +354,21 @@ head_of(const struct base_item *item)
     return head;
 }
 
+/* The first block that has anything from this sequence on that can be read. */
+static int
+seek_readable(
+    struct base *base, uint32_t stream, uint64_t seq, struct base_item *item)
+{
+    int error = seek_block(base, stream, seq, item);
+    while (error == 0 && block_last_seq(item) < seq) {
+        error = base->next(base, BASE_BLOCKS, item);
+        if (error == 0 && !block_is_of(item, stream)) {
+            error = ENOENT;
+        }
+    }
+    return error;
+}
+
 static void
 do_head(struct local *local, struct job *job)
 {
@@ -364,7 +379,7 @@ do_head(struct local *local, struct job *job)
     int error = base->view_begin(base);
     bool none = false;
     if (error == 0) {
-        error = seek_block(base, job->stream, job->from, &item);
+        error = seek_readable(base, job->stream, job->from, &item);
         none = error == ENOENT;
         if (error == 0) {
             head = head_of(&item);

@@ -276,13 +276,14 @@ first_file(struct local *local)
 {
     struct journal *journal = &local->journal;
     /* A new store gets two at once: the first is full soon enough. */
-    while (!journal_has_free(journal) || journal->count < 2) {
+    while ((!journal_has_free(journal) || journal->count < 2) &&
+           journal->count < JOURNAL_FILES_MAX) {
         struct journal_file file;
         int error = journal_make(journal, journal_take_name(journal), &file);
         if (error == ENOSPC || error == EDQUOT) {
             local->no_spare = true;
             local_set_no_space(local, "making a file of the journal");
-            return 0;
+            break;
         }
         if (error != 0) {
             return error;

@@ -101,9 +101,8 @@ struct pending {
     uint32_t count;
     uint64_t first_seq, last_seq, time_ms;
     size_t bytes;
-    struct publisher *publisher; /* of what is stored; or NULL */
+    struct publisher *publisher; /* of what is stored or was before; or NULL */
     uint32_t publisher_first, publisher_last, publisher_before;
-    bool is_durable; /* a duplicate of what is, whatever becomes of the group */
 };
 
 /* A batch on its way. */
@@ -255,6 +254,7 @@ struct local {
     struct group groups[2];
     struct group *open;
     bool ticked;
+    bool writing;    /* the commit thread, without the lock, to the journal */
     uint64_t flight; /* bytes, of both groups */
 
     struct stream **streams; /* by number; [0] is NULL */
@@ -273,6 +273,7 @@ struct local {
     uint64_t period_ms; /* when the next period begins */
 
     struct job *jobs, **jobs_end;
+    unsigned int jobs_in_a_row; /* that were done with nothing else between */
     struct local_port *ports;
     bool no_space;
     bool table_full;   /* the last checkpoint did not find space, */

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#define JOBS_IN_A_ROW 64u
+
 void
 local_wake_table(struct local *local)
 {
@@ -60,8 +62,8 @@ local_look_for_space(struct local *local)
                free_bytes + inside < local->reserve_bytes;
     if (low) {
         local_set_no_space(local, "less than the reserve is free");
-    } else if (local->no_space && !local->table_full && !local->no_spare &&
-               !local->journal_full) {
+    } else if (local->no_space && !local->table_full && !local->journal_full &&
+               (!local->no_spare || journal_has_free(&local->journal))) {
         local->no_space = false;
         local_log(local, STORE_LOG_INFO, "store-space", "there is space again");
         local_give_room(local);
@@ -113,14 +115,17 @@ run_period(struct local *local, uint64_t now_ms)
     }
 }
 
+/* Jobs come first, but those who read must not keep those who append waiting:
+ * after so many in a row there is time for something else. */
 bool
 local_table_one(struct local *local)
 {
-    struct job *job = take_job(local);
-    if (job != NULL) {
-        local_do_job(local, job);
+    if (local->jobs != NULL && local->jobs_in_a_row < JOBS_IN_A_ROW) {
+        local->jobs_in_a_row++;
+        local_do_job(local, take_job(local));
         return true;
     }
+    local->jobs_in_a_row = 0;
     uint64_t now_ms = local_now(local);
     bool may = now_ms >= local->retry_ms ||
                local->retry_ms > now_ms + PERIOD_MS; /* the clock went back */
@@ -137,7 +142,7 @@ local_table_one(struct local *local)
         run_period(local, now_ms);
         return local->jobs != NULL || local->frozen;
     }
-    return false;
+    return local->jobs != NULL;
 }
 
 void

@@ -278,6 +278,12 @@ publisher_refuse(struct publisher *publisher, uint32_t first, uint32_t last,
             newest->last = last;
             return;
         }
+        /* A group is refused from its end. */
+        if (newest->status == status &&
+            (last + 1 == newest->first || in_range(newest, last))) {
+            newest->first = first;
+            return;
+        }
     }
     if (publisher->refused_count == PUBLISHER_RANGES) {
         memmove(publisher->refused, publisher->refused + 1,

@@ -58,6 +58,13 @@ number_above(uint32_t a, uint32_t b)
     return distance != 0 && distance < 0x80000000u;
 }
 
+/* Is it, or one above it, durable? */
+static inline bool
+publisher_has_stored(const struct publisher *publisher, uint32_t number)
+{
+    return publisher->durable != 0 && !number_above(number, publisher->durable);
+}
+
 /* The number so many before this one: 1 comes after 0xFFFFFFFF. */
 uint32_t number_before(uint32_t number, uint32_t count);
 

@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -352,6 +353,23 @@ Test(damage, of_a_definition_keeps_the_records)
     cr_assert_eq(info.last_seq, APPENDS * EACH);
     cr_assert_eq(rig_append(&rig, stream, 1, 19), STORE_OK);
     cr_assert_eq(rig_read(&rig, stream, 1, 1 << 20).count, APPENDS * EACH + 1);
+}
+
+/* Whoever may not open any file now learns nothing of the tables. */
+Test(damage, is_not_concluded_from_what_the_system_refuses)
+{
+    rig_open(&rig);
+    rig_close(&rig);
+    char path[600];
+    struct rlimit before_it;
+    snprintf(path, sizeof path, "%s/tables.mdb", rig.directory);
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &before_it), 0);
+    struct rlimit few = before_it;
+    few.rlim_cur = 3;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+    int error = base_lmdb_check(path);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &before_it), 0);
+    cr_assert_eq(error, 0);
 }
 
 /* Heads of LMDB's pages, which have no checksum: the library may crash, this

@@ -6,9 +6,28 @@
 
 #include <criterion/criterion.h>
 
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static struct rig rig;
+
+/* In the place of the library's: how often this directory was synced. */
+static struct stat watched;
+static unsigned int watched_syncs;
+
+int
+fsync(int descriptor)
+{
+    struct stat info;
+    if (fstat(descriptor, &info) == 0 && info.st_dev == watched.st_dev &&
+        info.st_ino == watched.st_ino) {
+        watched_syncs++;
+    }
+    return (int)syscall(SYS_fsync, descriptor);
+}
 
 static void
 setup(void)
@@ -341,6 +360,17 @@ Test(local, a_large_record_and_a_large_append)
         rig_open(&rig);
         cr_assert_eq(rig_stats(&rig).damaged, 0, "%s", rig.log);
     }
+}
+
+/* Else all of it may be gone after a power cut, however well it was synced. */
+Test(local, the_name_of_its_directory_is_durable)
+{
+    char above[80];
+    rig_close(&rig);
+    snprintf(above, sizeof above, "%s/..", rig.directory);
+    cr_assert_eq(stat(above, &watched), 0);
+    rig_open(&rig);
+    cr_assert_gt(watched_syncs, 0);
 }
 
 Test(local, two_at_once_are_refused)
