@@ -31,6 +31,7 @@ struct durable {
     uint64_t sequence;
     int status; /* enum store_status, once answered */
     bool answered, retains;
+    bool was_for_later;
 };
 
 enum broker_status
@@ -39,6 +40,7 @@ durable_status(int store_status)
     switch ((enum store_status)store_status) {
     case STORE_OK:
     case STORE_DUPLICATE:
+    case STORE_UNSURE:
         return BROKER_OK;
     case STORE_CONFLICT:
         return BROKER_E_WRONG_LAST_SEQUENCE;
@@ -194,6 +196,27 @@ route_retained(struct durable *durable, bool *closes)
            BROKER_OK;
 }
 
+/* Was its number stored, as far as the store can tell? */
+static bool
+is_stored(const struct durable *durable)
+{
+    return durable->status == STORE_OK ||
+           (durable->status == STORE_DUPLICATE && !durable->was_for_later);
+}
+
+static void
+tell(const struct durable *durable, struct wait *wait)
+{
+    wait->is_duplicate =
+        durable->status == STORE_DUPLICATE || durable->status == STORE_UNSURE;
+    if (is_stored(durable)) {
+        wait_stored(wait, durable->capture, durable->sequence);
+    } else {
+        wait->status = durable_status(durable->status);
+        wait->sequence = durable->sequence;
+    }
+}
+
 /* False: memory is out, nothing more happens before there is some. */
 static bool
 finish(struct durable *durable)
@@ -212,13 +235,7 @@ finish(struct durable *durable)
         }
     }
     if (wait != NULL) {
-        if (durable->status == STORE_OK || durable->status == STORE_DUPLICATE) {
-            wait_stored(wait, durable->capture, durable->sequence);
-            wait->is_duplicate = durable->status == STORE_DUPLICATE;
-        } else {
-            wait->status = durable_status(durable->status);
-            wait->sequence = durable->sequence;
-        }
+        tell(durable, wait);
         if (!closes) {
             wait_close(core, wait);
         }
@@ -269,6 +286,7 @@ durable_new(
         block_ref(durable->slice.block);
         durable->publisher_id = session->id;
         durable->retains = request->retains;
+        durable->was_for_later = request->was_for_later;
         /* One that is not kept is of this moment only. */
         if (request->run->route != NULL && request->run->route->is_kept) {
             durable->route = request->run->route;
