@@ -454,6 +454,8 @@ publish_particular(struct session *session,
     }
     if (status == BROKER_OK && capture != NULL) {
         done = publish_captured(session, publish, particulars, run, capture);
+    } else if (status == BROKER_OK && durable_would_be_overtaken(session)) {
+        done = false;
     } else if (status == BROKER_OK) {
         status = publish_plainly(session, publish, particulars, run);
     }
@@ -580,6 +582,8 @@ publish_run(struct session *session, const struct broker_publish *publish,
         struct durable_request request = {
             .run = run, .capture = run->route->capture, .id = publish->id};
         done = durable_publish(session, &request);
+    } else if (durable_would_be_overtaken(session)) {
+        done = false;
     } else {
         deliver_run(core, run);
     }
