@@ -248,6 +248,9 @@ settle(struct session *session)
     release(session, wait == NULL ? remote->held_sum : wait->held_end);
     ack_flush(session);
     remote->is_settling = false;
+    if (wait == NULL && session->state == SESSION_CLOSING) {
+        session_announce_output(session); /* the last word may be said now */
+    }
     if (resume) {
         remote->is_suspended = false;
     }

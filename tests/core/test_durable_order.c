@@ -172,6 +172,27 @@ Test(durable_order, a_session_goes_on_at_another_worker)
     rig_fini(&rig);
 }
 
+/* ---- the end of a connection --------------------------------------------- */
+
+/* Nothing is to be said of it, but that it was stored is waited for. */
+Test(durable_order, the_last_word_comes_after_what_has_no_number)
+{
+    struct rig rig;
+    rig_init_stream(&rig, TWO);
+    rig_set_manual(&rig);
+    struct fake_peer *peer = stream_peer(&rig, 1);
+    feed_one(peer, 0, 0, "1");
+    expect_nothing(peer);
+    fake_end_input(peer);
+    expect_nothing(peer);
+    cr_assert(!peer->output_ready);
+    rig_commit(&rig);
+    cr_assert(peer->output_ready, "it is not said that there is an end");
+    expect_nothing(peer);
+    cr_assert_null(peer->session);
+    rig_fini(&rig);
+}
+
 /* ---- what is said of a retry --------------------------------------------- */
 
 /* The number is below one that was stored, and was not stored itself. */
