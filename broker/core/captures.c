@@ -49,6 +49,7 @@ begin(struct core *core, const struct capture_order *order)
             order->filters, order->filter_count);
     } else {
         LIST_REMOVE(old, link);
+        durable_capture_ends(core, old);
         capture = capture_replace(
             &core->index, old, order->filters, order->filter_count);
     }
@@ -66,6 +67,7 @@ end(struct core *core, uint32_t stream)
     struct capture *capture = core_find_capture_of(core, stream);
     if (capture != NULL) {
         LIST_REMOVE(capture, link);
+        durable_capture_ends(core, capture);
         capture_end(&core->index, capture);
     }
     readers_stream_removed(core, stream);

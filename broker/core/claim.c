@@ -39,10 +39,42 @@ claim_begin(struct session *session, const uint8_t id[BROKER_SESSION_BYTES],
     return true;
 }
 
-static void
-leave(struct core *core, struct claim *claim)
+/* Nobody is to have it any more. */
+static bool
+is_over(const struct claim *claim)
 {
-    TAILQ_INSERT_TAIL(&core->exchange->claims_leaving, claim, leaving);
+    return claim->session == NULL && claim->identity != NULL &&
+           claim->publishing == 0;
+}
+
+static void
+leave_if_over(struct core *core, struct claim *claim)
+{
+    if (is_over(claim)) {
+        TAILQ_INSERT_TAIL(&core->exchange->claims_leaving, claim, leaving);
+    }
+}
+
+void
+claim_publishes(struct claim *claim)
+{
+    claim->publishing++;
+}
+
+void
+claim_published(struct core *core, struct claim *claim)
+{
+    claim->publishing--;
+    leave_if_over(core, claim);
+}
+
+void
+claim_drop(struct claim *claim)
+{
+    claim->publishing--;
+    if (is_over(claim)) {
+        free(claim);
+    }
 }
 
 void
@@ -55,9 +87,7 @@ claim_end(struct session *session)
     session->remote->claim = NULL;
     claim->session = NULL;
     claim->last_publish = session->last_publish;
-    if (claim->identity != NULL) {
-        leave(session->core, claim);
-    } /* else when the grant comes */
+    leave_if_over(session->core, claim); /* else when the grant comes */
 }
 
 void
@@ -104,7 +134,7 @@ claim_on_grant(struct core *core, const struct letter_claim *letter)
         if (claim->last_publish == 0) {
             claim->last_publish = letter->last_publish;
         }
-        leave(core, claim);
+        leave_if_over(core, claim);
         return;
     }
     if (!claim->opens || session->state != SESSION_HANDSHAKE) {

@@ -7,6 +7,8 @@
  * over: home tells the worker of the older one to give it up, and grants it
  * when it has, with the highest publish number that was settled. So two
  * connections with one id, on whatever workers, never publish side by side.
+ * What is with the store counts as being published: a session that has gone
+ * keeps its claim until that was routed, or newer messages would overtake it.
  *
  * A claim lives until home has said that it will not name it again.
  */
@@ -26,7 +28,8 @@ struct claim {
     struct identity *identity; /* home's ticket, once granted */
     uint32_t last_publish;     /* when it was given up */
     uint32_t hello_id;         /* to be answered by WELCOME */
-    bool opens;                /* WELCOME waits for the grant */
+    uint32_t publishing; /* with the store, and not routed yet: durable.c */
+    bool opens;          /* WELCOME waits for the grant */
     uint64_t owner;
     uint8_t id[BROKER_SESSION_BYTES];
 };
@@ -39,6 +42,12 @@ bool claim_begin(struct session *session,
 
 /* The session does not use the id any more. */
 void claim_end(struct session *session);
+
+/* A publish of the session goes to the store; it was routed, or refused. */
+void claim_publishes(struct claim *claim);
+void claim_published(struct core *core, struct claim *claim);
+/* The core ends, and with it a publish that the store has not answered. */
+void claim_drop(struct claim *claim);
 
 /* At the end of a turn. */
 void claim_write_leaving(struct core *core);

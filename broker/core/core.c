@@ -85,6 +85,7 @@ core_new(const struct core_options *options, const struct core_hooks *hooks,
     TAILQ_INIT(&core->waiting);
     TAILQ_INIT(&core->storing);
     TAILQ_INIT(&core->durables);
+    TAILQ_INIT(&core->durables_at_home);
     TAILQ_INIT(&core->schedulings);
     TAILQ_INIT(&core->attachments_touched);
     LIST_INIT(&core->readers_waiting);

@@ -21,9 +21,10 @@
 #define OWNER_BYTES sizeof(uint64_t)
 
 struct durable {
-    TAILQ_ENTRY(durable) link; /* of core->durables */
+    TAILQ_ENTRY(durable) link; /* of core->durables, or of durables_at_home */
     struct core *core;
-    struct wait *wait; /* of the publisher, who may be gone */
+    struct wait *wait;   /* of the publisher, who may be gone */
+    struct claim *claim; /* of its session */
     struct capture *capture;
     struct route *route; /* of the whole slice, as it was; or NULL */
     struct output_run slice;
@@ -31,6 +32,9 @@ struct durable {
     uint64_t sequence;
     int status; /* enum store_status, once answered */
     bool answered, retains;
+    bool is_at_home; /* which routes it; all others do that here */
+    bool was_for_later;
+    bool is_left; /* its stream does not capture its topic any more */
 };
 
 enum broker_status
@@ -39,6 +43,7 @@ durable_status(int store_status)
     switch ((enum store_status)store_status) {
     case STORE_OK:
     case STORE_DUPLICATE:
+    case STORE_UNSURE:
         return BROKER_OK;
     case STORE_CONFLICT:
         return BROKER_E_WRONG_LAST_SEQUENCE;
@@ -64,25 +69,51 @@ durable_status(int store_status)
 static void
 durable_free(struct durable *durable)
 {
-    TAILQ_REMOVE(&durable->core->durables, durable, link);
+    struct core *core = durable->core;
+    TAILQ_REMOVE(
+        durable->is_at_home ? &core->durables_at_home : &core->durables,
+        durable, link);
     block_unref(durable->slice.block);
     capture_unref(durable->capture);
     if (durable->route != NULL) {
         route_unref(durable->route);
     }
-    spares_give(&durable->core->spare_durables, durable);
+    spares_give(&core->spare_durables, durable);
+}
+
+/* It was routed, or refused: what waited for that goes on. */
+static void
+durable_end(struct durable *durable)
+{
+    struct core *core = durable->core;
+    struct claim *claim = durable->claim;
+    bool is_left = durable->is_left;
+    durable_free(durable);
+    claim_published(core, claim);
+    if (is_left && --core->durables_left == 0) {
+        hold_on_store_room(core);
+    }
+}
+
+static void
+drop_all(struct core *core, struct durable_list *list)
+{
+    struct durable *durable;
+    while ((durable = TAILQ_FIRST(list)) != NULL) {
+        struct claim *claim = durable->claim;
+        if (durable->wait != NULL) {
+            wait_close(core, durable->wait);
+        }
+        durable_free(durable);
+        claim_drop(claim);
+    }
 }
 
 void
 durable_drop_all(struct core *core)
 {
-    while (!TAILQ_EMPTY(&core->durables)) {
-        struct durable *durable = TAILQ_FIRST(&core->durables);
-        if (durable->wait != NULL) {
-            wait_close(core, durable->wait);
-        }
-        durable_free(durable);
-    }
+    drop_all(core, &core->durables);
+    drop_all(core, &core->durables_at_home);
 }
 
 bool
@@ -175,16 +206,25 @@ route_slice(struct durable *durable)
     return true;
 }
 
-/* A single message that is to be retained as well: home does both. *closes: it
- * closes the wait too. */
+/* A single message that is to be retained as well: home does both, and says so
+ * to the wait. */
 static bool
-route_retained(struct durable *durable, bool *closes)
+route_retained(struct durable *durable)
 {
     struct core *core = durable->core;
+    struct wait *wait = durable->wait;
     if (exchange_is_other(core->exchange, EXCHANGE_HOME)) {
-        *closes = forward_retain(core, &durable->slice, durable->wait,
-            durable->publisher_id, false, true);
-        return *closes;
+        if (!forward_retain(core, &durable->slice, wait, durable->publisher_id,
+                false, true)) {
+            return false;
+        }
+        if (wait != NULL) {
+            wait->missing++;
+            TAILQ_REMOVE(&core->durables, durable, link);
+            TAILQ_INSERT_TAIL(&core->durables_at_home, durable, link);
+            durable->is_at_home = true;
+        }
+        return true;
     }
     struct run run = {
         .publisher = core_find_session(core, durable->publisher_id),
@@ -194,36 +234,77 @@ route_retained(struct durable *durable, bool *closes)
            BROKER_OK;
 }
 
-/* False: memory is out, nothing more happens before there is some. */
+/* Would it overtake what home has still to route of the same publisher? */
 static bool
-finish(struct durable *durable)
+is_behind_home(const struct durable *durable)
+{
+    const struct durable *other;
+    TAILQ_FOREACH(other, &durable->core->durables_at_home, link)
+    {
+        if (other->publisher_id == durable->publisher_id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+route(struct durable *durable)
+{
+    if (durable->retains) {
+        return route_retained(durable);
+    }
+    return !is_behind_home(durable) && route_slice(durable);
+}
+
+/* It is over, and its publisher hears. */
+static void
+answer(struct durable *durable)
 {
     struct core *core = durable->core;
     struct wait *wait = durable->wait;
-    bool closes = false;
-    if (!exchange_has_room(core->exchange)) {
+    durable_end(durable); /* first: the answer may lead to the next publish */
+    if (wait != NULL) {
+        wait_close(core, wait);
+    }
+}
+
+/* Was its number stored, as far as the store can tell? */
+static bool
+is_stored(const struct durable *durable)
+{
+    return durable->status == STORE_OK ||
+           (durable->status == STORE_DUPLICATE && !durable->was_for_later);
+}
+
+static void
+tell(const struct durable *durable, struct wait *wait)
+{
+    wait->is_duplicate =
+        durable->status == STORE_DUPLICATE || durable->status == STORE_UNSURE;
+    if (is_stored(durable)) {
+        wait_stored(wait, durable->capture, durable->sequence);
+    } else {
+        wait->status = durable_status(durable->status);
+        wait->sequence = durable->sequence;
+    }
+}
+
+/* False: memory is out, or it has to wait for home. */
+static bool
+finish(struct durable *durable)
+{
+    struct wait *wait = durable->wait;
+    if (!exchange_has_room(durable->core->exchange) ||
+        (durable->status == STORE_OK && !route(durable))) {
         return false;
     }
-    if (durable->status == STORE_OK) {
-        bool routed = durable->retains ? route_retained(durable, &closes)
-                                       : route_slice(durable);
-        if (!routed) {
-            return false;
-        }
-    }
     if (wait != NULL) {
-        if (durable->status == STORE_OK || durable->status == STORE_DUPLICATE) {
-            wait_stored(wait, durable->capture, durable->sequence);
-            wait->is_duplicate = durable->status == STORE_DUPLICATE;
-        } else {
-            wait->status = durable_status(durable->status);
-            wait->sequence = durable->sequence;
-        }
-        if (!closes) {
-            wait_close(core, wait);
-        }
+        tell(durable, wait);
     }
-    durable_free(durable);
+    if (!durable->is_at_home) {
+        answer(durable);
+    }
     return true;
 }
 
@@ -231,6 +312,10 @@ static void
 finish_answered(struct core *core)
 {
     struct durable *first;
+    while ((first = TAILQ_FIRST(&core->durables_at_home)) != NULL &&
+           first->wait->missing == 1) {
+        answer(first); /* home has routed it */
+    }
     while ((first = TAILQ_FIRST(&core->durables)) != NULL && first->answered &&
            finish(first)) {
     }
@@ -268,7 +353,10 @@ durable_new(
         durable->slice = request->run->slice;
         block_ref(durable->slice.block);
         durable->publisher_id = session->id;
+        durable->claim = session->remote->claim;
+        claim_publishes(durable->claim);
         durable->retains = request->retains;
+        durable->was_for_later = request->was_for_later;
         /* One that is not kept is of this moment only. */
         if (request->run->route != NULL && request->run->route->is_kept) {
             durable->route = request->run->route;
@@ -337,7 +425,7 @@ durable_publish(struct session *session, const struct durable_request *request)
     }
     enum store_status status = append(session, request, durable);
     if (status == STORE_AGAIN) { /* and core_store_room is called */
-        durable_free(durable);
+        durable_end(durable);
         hold_for_store(session);
         return false;
     }
@@ -355,6 +443,54 @@ durable_publish(struct session *session, const struct durable_request *request)
     if (status != STORE_OK) {
         refuse(durable, status);
     }
+    return true;
+}
+
+/* ---- what is not captured any more --------------------------------------- */
+
+static void
+leave(struct durable_list *list, const struct capture *capture)
+{
+    struct durable *durable;
+    TAILQ_FOREACH(durable, list, link)
+    {
+        if (durable->capture == capture && !durable->is_left) {
+            durable->is_left = true;
+            durable->core->durables_left++;
+        }
+    }
+}
+
+void
+durable_capture_ends(struct core *core, const struct capture *capture)
+{
+    leave(&core->durables, capture);
+    leave(&core->durables_at_home, capture);
+}
+
+static bool
+has_left(const struct durable_list *list, uint64_t publisher_id)
+{
+    const struct durable *durable;
+    TAILQ_FOREACH(durable, list, link)
+    {
+        if (durable->is_left && durable->publisher_id == publisher_id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool
+durable_would_be_overtaken(struct session *session)
+{
+    const struct core *core = session->core;
+    if (core->durables_left == 0 ||
+        (!has_left(&core->durables, session->id) &&
+            !has_left(&core->durables_at_home, session->id))) {
+        return false;
+    }
+    hold_for_store(session);
     return true;
 }
 

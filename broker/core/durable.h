@@ -16,6 +16,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 struct capture;
 struct core;
@@ -32,6 +33,9 @@ struct durable_request {
     bool is_batch; /* the run has one number */
     bool is_retry;
     bool retains; /* one message, which is to be retained */
+    /* It has a DELIVER_AT, which is past. The first try may have come before
+     * that, of which the store's numbers say nothing (schedule.h). */
+    bool was_for_later;
     bool expects_last;
     uint64_t expected_last;
 };
@@ -42,7 +46,16 @@ struct durable_request {
 bool durable_publish(
     struct session *session, const struct durable_request *request);
 
+/* Its topics go to the stream no more. What is on the way to the store still
+ * is; captures.c says so. */
+void durable_capture_ends(struct core *core, const struct capture *capture);
+/* The session is about to publish to a topic that no stream captures: is
+ * something of it on the way that was captured when it came? Then it waits, and
+ * the frames are to be handled again. */
+bool durable_would_be_overtaken(struct session *session);
+
 struct durable;
+TAILQ_HEAD(durable_list, durable);
 /* The store has answered, and there was no memory to go on. */
 bool durable_is_stuck(const struct durable *durable);
 

@@ -419,6 +419,7 @@ publish_captured(struct session *session, const struct broker_publish *publish,
         .id = publish->id,
         .is_retry = (publish->flags & BROKER_PUBLISH_RETRY) != 0,
         .retains = (publish->flags & BROKER_PUBLISH_RETAIN) != 0,
+        .was_for_later = particulars->deliver_at_ms != 0,
         .expects_last = particulars->expects_last,
         .expected_last = particulars->expected_last};
     /* One that is late is published at once. */
@@ -453,6 +454,8 @@ publish_particular(struct session *session,
     }
     if (status == BROKER_OK && capture != NULL) {
         done = publish_captured(session, publish, particulars, run, capture);
+    } else if (status == BROKER_OK && durable_would_be_overtaken(session)) {
+        done = false;
     } else if (status == BROKER_OK) {
         status = publish_plainly(session, publish, particulars, run);
     }
@@ -579,6 +582,8 @@ publish_run(struct session *session, const struct broker_publish *publish,
         struct durable_request request = {
             .run = run, .capture = run->route->capture, .id = publish->id};
         done = durable_publish(session, &request);
+    } else if (durable_would_be_overtaken(session)) {
+        done = false;
     } else {
         deliver_run(core, run);
     }

@@ -31,12 +31,31 @@ forget_first_gone(struct identities *identities)
     forget(identities, identity);
 }
 
+/* Those whose holder still has a publish with the store, which nobody answers
+ * any more. */
+static void
+forget_held(struct identities *identities)
+{
+    struct table *table = &identities->table;
+    for (size_t slot = 0; table->count > 0;) {
+        if (table->links[slot] == NULL || table->tags[slot] == 0) {
+            slot++;
+            continue;
+        }
+        struct identity *identity =
+            table_entry(table->links[slot], struct identity, link);
+        free(identity->taker);        /* its session has gone too */
+        forget(identities, identity); /* perhaps another one stands here now */
+    }
+}
+
 void
 identities_fini(struct identities *identities)
 {
     while (!TAILQ_EMPTY(&identities->gone)) {
         forget_first_gone(identities);
     }
+    forget_held(identities);
     table_fini(&identities->table);
 }
 

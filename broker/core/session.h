@@ -144,7 +144,9 @@ struct core {
     struct hold_list working;  /* go on in the next turn */
     struct hold_list waiting;  /* for a subscriber that is full */
     TAILQ_HEAD(, session_remote) storing; /* for the store to take more */
-    TAILQ_HEAD(, durable) durables; /* appends in flight, in their order */
+    struct durable_list durables; /* appends in flight, in their order */
+    struct durable_list durables_at_home; /* stored, and home routes them */
+    uint32_t durables_left; /* in flight, of captures that have ended */
     struct spares spare_durables, spare_waits;
     struct reader_list readers_waiting;    /* for memory */
     struct reader_list readers_ending;     /* for a last answer of the store */

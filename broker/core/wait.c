@@ -167,10 +167,6 @@ acknowledge_stored(struct session *session, const struct wait *wait)
     if (wait->first_id == 0) {
         return;
     }
-    if (wait->is_duplicate) {
-        ack_duplicate(session, wait->first_id, true);
-        return;
-    }
     /* Of a batch, the sequence that is told is the last. */
     ack_note_stored(session, wait->first_id, wait->is_batch ? 1 : wait->count,
         wait->capture, wait->sequence);
@@ -212,6 +208,12 @@ static void
 answer(struct session *session, struct wait *wait)
 {
     enum broker_status status = wait->status;
+    if (wait->is_duplicate) {
+        if (wait->first_id != 0) {
+            ack_duplicate(session, wait->first_id, wait->capture != NULL);
+        }
+        return;
+    }
     if (wait->capture != NULL) {
         acknowledge_stored(session, wait);
         return;
@@ -246,6 +248,9 @@ settle(struct session *session)
     release(session, wait == NULL ? remote->held_sum : wait->held_end);
     ack_flush(session);
     remote->is_settling = false;
+    if (wait == NULL && session->state == SESSION_CLOSING) {
+        session_announce_output(session); /* the last word may be said now */
+    }
     if (resume) {
         remote->is_suspended = false;
     }

@@ -43,8 +43,8 @@ struct wait {
     bool request; /* has to match */
     bool resumes; /* the session is suspended until then */
     /* Of publishes to a stream; section 5.13. Without `capture` for others. */
-    bool is_batch; /* one number for all of it */
-    bool is_duplicate;
+    bool is_batch;     /* one number for all of it */
+    bool is_duplicate; /* without a capture: nobody knows what it became */
     struct capture *capture; /* holds a reference */
     uint64_t sequence;       /* of the first; or, if refused for it, the last */
 };

@@ -139,6 +139,19 @@ first_number(const struct store_append *append)
                : number_before(append->number, append->count - 1);
 }
 
+/* Those behind it may be stored; then a retry must not be taken for one of what
+ * was. */
+static void
+refuse_number(struct publisher *publisher, const struct store_append *append,
+    enum store_status status)
+{
+    if (publisher != NULL &&
+        publisher_judge(publisher, append->number) == STORE_OK) {
+        publisher_refuse(
+            publisher, first_number(append), append->number, status);
+    }
+}
+
 /* The refusal is answered when what came before it is. */
 static void
 note_refusal(struct pending *pending, const struct stream *stream,
@@ -148,14 +161,12 @@ note_refusal(struct pending *pending, const struct stream *stream,
     if (status == STORE_CONFLICT && stream != NULL) {
         pending->last_seq = stream->open_last;
     }
-    if (status == STORE_DUPLICATE) {
+    if (status == STORE_DUPLICATE || status == STORE_UNSURE) {
         pending->publisher = publisher;
         pending->publisher_last = append->number;
         publisher->in_flight++;
-    } else if (publisher != NULL && status != STORE_FAILED &&
-               publisher_judge(publisher, append->number) == STORE_OK) {
-        publisher_refuse(
-            publisher, first_number(append), append->number, status);
+    } else if (status != STORE_FAILED) {
+        refuse_number(publisher, append, status);
     }
 }
 
@@ -201,6 +212,31 @@ take(struct local *local, struct stream *stream, struct publisher *publisher,
     return STORE_OK;
 }
 
+/* The lock is held. */
+static enum store_status
+queue(struct local_port *port, const struct store_append *append,
+    struct publisher *publisher, store_done *done, void *arg)
+{
+    struct local *local = port->local;
+    struct pending *pending =
+        group_pending(local, port, done, arg, CHANGE_APPEND);
+    if (pending == NULL) {
+        return STORE_MEMORY;
+    }
+    struct stream *stream = local_stream(local, append->stream);
+    pending->number = append->stream;
+    pending->status = judge(local, stream, publisher, append);
+    if (pending->status != STORE_OK) {
+        note_refusal(pending, stream, publisher, append);
+        count_refusal(local, pending->status);
+    } else if (take(local, stream, publisher, append, pending) != STORE_OK) {
+        local->open->count--;
+        port->references--;
+        return STORE_MEMORY;
+    }
+    return STORE_OK;
+}
+
 enum store_status
 local_append(struct store_port *store_port, const struct store_append *append,
     store_done *done, void *arg)
@@ -208,7 +244,7 @@ local_append(struct store_port *store_port, const struct store_append *append,
     struct local_port *port = (struct local_port *)store_port;
     struct local *local = port->local;
     enum store_status status = check(port, append);
-    if (status != STORE_OK) {
+    if (status == STORE_INVALID) {
         return status;
     }
     pthread_mutex_lock(&local->lock);
@@ -224,24 +260,13 @@ local_append(struct store_port *store_port, const struct store_append *append,
         publisher = publishers_get(&local->publishers, append->publisher,
             append->publisher_bytes, true);
     }
-    struct pending *pending =
-        has_publisher && publisher == NULL
-            ? NULL
-            : group_pending(local, port, done, arg, CHANGE_APPEND);
-    if (pending == NULL) {
-        pthread_mutex_unlock(&local->lock);
-        return STORE_MEMORY;
-    }
-    struct stream *stream = local_stream(local, append->stream);
-    pending->number = append->stream;
-    pending->status = judge(local, stream, publisher, append);
-    if (pending->status != STORE_OK) {
-        note_refusal(pending, stream, publisher, append);
-        count_refusal(local, pending->status);
-    } else if (take(local, stream, publisher, append, pending) != STORE_OK) {
-        local->open->count--;
-        port->references--;
+    if (has_publisher && publisher == NULL) {
         status = STORE_MEMORY;
+    } else if (status == STORE_OK) {
+        status = queue(port, append, publisher, done, arg);
+    }
+    if (status == STORE_MEMORY) {
+        refuse_number(publisher, append, status);
     }
     pthread_mutex_unlock(&local->lock);
     return status;

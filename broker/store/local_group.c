@@ -120,7 +120,8 @@ refuse(struct local *local, struct pending *pending, enum store_status status)
     struct stream *stream = pending->stream;
     struct publisher *publisher = pending->publisher;
     /* Any other answer may be owed to what is not stored now. */
-    if (pending->status == STORE_DUPLICATE &&
+    if ((pending->status == STORE_DUPLICATE ||
+            pending->status == STORE_UNSURE) &&
         publisher_has_stored(publisher, pending->publisher_last)) {
         return;
     }

@@ -10,6 +10,9 @@
 #include <string.h>
 
 #define BUCKETS_MIN 64u
+/* So many numbers later nobody tries again what was refused, and before numbers
+ * compare the other way round. */
+#define UNSURE_FOR (1u << 30)
 
 uint32_t
 number_before(uint32_t number, uint32_t count)
@@ -215,7 +218,9 @@ publisher_judge(const struct publisher *publisher, uint32_t number)
             return publisher->refused[i].status;
         }
     }
-    return STORE_DUPLICATE;
+    bool is_unsure =
+        publisher->unsure != 0 && !number_above(number, publisher->unsure);
+    return is_unsure ? STORE_UNSURE : STORE_DUPLICATE;
 }
 
 /* What is left of it before `first`, and else behind `last`; false: nothing. */
@@ -243,6 +248,9 @@ publisher_take(struct publisher *publisher, uint32_t first, uint32_t last)
 {
     if (publisher->highest == 0 || number_above(last, publisher->highest)) {
         publisher->highest = last;
+        if (last - publisher->unsure > UNSURE_FOR) {
+            publisher->unsure = 0;
+        }
     }
     uint8_t kept = 0;
     for (uint8_t i = 0; i < publisher->refused_count; i++) {
@@ -254,18 +262,28 @@ publisher_take(struct publisher *publisher, uint32_t first, uint32_t last)
     publisher->refused_count = kept;
 }
 
+/* The refusal of this number is forgotten. */
+static void
+become_unsure(struct publisher *publisher, uint32_t number)
+{
+    if (publisher->unsure == 0 || number_above(number, publisher->unsure)) {
+        publisher->unsure = number;
+    }
+}
+
 void
 publisher_refuse(struct publisher *publisher, uint32_t first, uint32_t last,
     enum store_status status)
 {
+    publisher->unwritten = true;
     if (publisher->refused == NULL) {
         publisher->refused =
             malloc(PUBLISHER_RANGES * sizeof *publisher->refused);
         if (publisher->refused == NULL) {
+            become_unsure(publisher, last);
             return; /* forgotten, like those that are too many */
         }
     }
-    publisher->unwritten = true;
     if (publisher->refused_count > 0) {
         struct refused *newest =
             &publisher->refused[publisher->refused_count - 1];
@@ -286,6 +304,7 @@ publisher_refuse(struct publisher *publisher, uint32_t first, uint32_t last,
         }
     }
     if (publisher->refused_count == PUBLISHER_RANGES) {
+        become_unsure(publisher, publisher->refused[0].last);
         memmove(publisher->refused, publisher->refused + 1,
             (PUBLISHER_RANGES - 1) * sizeof *publisher->refused);
         publisher->refused_count--;
@@ -318,25 +337,34 @@ publisher_store(struct publishers *publishers, struct publisher *publisher,
 }
 
 /* Numbers of statuses in files. */
-static const enum store_status refusals[] = {
-    STORE_CONFLICT, STORE_FULL, STORE_NO_SPACE, STORE_NOT_FOUND};
+static const enum store_status refusals[] = {STORE_CONFLICT, STORE_FULL,
+    STORE_NO_SPACE, STORE_NOT_FOUND, STORE_UNSURE, STORE_MEMORY};
 #define REFUSALS (sizeof refusals / sizeof refusals[0])
+
+static uint8_t *
+put_refused(uint8_t *dst, const struct refused *range)
+{
+    uint8_t code = 0;
+    while (code < REFUSALS && refusals[code] != range->status) {
+        code++;
+    }
+    put_u32(dst, range->first);
+    put_u32(dst + 4, range->last);
+    dst[8] = (uint8_t)(code + 1);
+    return dst + 9;
+}
 
 struct entry
 publisher_entry(
     const struct publisher *publisher, uint8_t body[PUBLISHER_BODY_MAX])
 {
     uint8_t *next = body;
+    if (publisher->unsure != 0) {
+        next = put_refused(next, &(struct refused){publisher->unsure,
+                                     publisher->unsure, STORE_UNSURE});
+    }
     for (size_t i = 0; i < publisher->refused_count; i++) {
-        const struct refused *range = &publisher->refused[i];
-        uint8_t code = 0;
-        while (code < REFUSALS && refusals[code] != range->status) {
-            code++;
-        }
-        put_u32(next, range->first);
-        put_u32(next + 4, range->last);
-        next[8] = (uint8_t)(code + 1);
-        next += 9;
+        next = put_refused(next, &publisher->refused[i]);
     }
     return (struct entry){.kind = ENTRY_PUBLISHER,
         .name_bytes = publisher->name_bytes,
@@ -360,10 +388,16 @@ publishers_load(struct publishers *publishers, const struct entry *entry)
         return false;
     }
     publisher->refused_count = 0;
+    publisher->unsure = 0;
     for (size_t i = 0; i < entry->body_bytes; i += 9) {
         const uint8_t *src = entry->body + i;
         uint8_t code = src[8];
-        if (code >= 1 && code <= REFUSALS) {
+        if (code < 1 || code > REFUSALS) {
+            continue;
+        }
+        if (refusals[code - 1] == STORE_UNSURE) {
+            become_unsure(publisher, get_u32(src + 4));
+        } else {
             publisher_refuse(
                 publisher, get_u32(src), get_u32(src + 4), refusals[code - 1]);
         }

@@ -7,8 +7,9 @@
  * refusal is remembered because a number above it may be taken later, which
  * makes "not above the highest" no proof any more; it is written in front of
  * the first record that does so. At most PUBLISHER_RANGES ranges are
- * remembered, the oldest are forgotten; and of so many publishers, those that
- * were not seen the longest are forgotten.
+ * remembered, the oldest are forgotten, and up to where they were is remembered
+ * instead; and of so many publishers, those that were not seen the longest are
+ * forgotten.
  *
  * The store's lock is held.
  */
@@ -32,7 +33,8 @@ struct publisher {
     struct refused *refused; /* PUBLISHER_RANGES, or NULL */
     uint64_t seen_ms;
     uint32_t highest, durable; /* numbers; 0: none */
-    uint32_t in_flight;        /* appends; it is not forgotten meanwhile */
+    uint32_t unsure;    /* refusals up to this number were forgotten; 0: none */
+    uint32_t in_flight; /* appends; it is not forgotten meanwhile */
     uint8_t refused_count;
     bool unwritten; /* a refusal that no PUBLISHER entry has */
     bool dirty;     /* changed since the last checkpoint began */
@@ -85,7 +87,7 @@ void publisher_refuse(struct publisher *publisher, uint32_t first,
 void publisher_store(struct publishers *publishers, struct publisher *publisher,
     uint32_t number, uint64_t time_ms);
 
-#define PUBLISHER_BODY_MAX (PUBLISHER_RANGES * 9u)
+#define PUBLISHER_BODY_MAX ((PUBLISHER_RANGES + 1) * 9u)
 /* Its entry; `body` is where the body goes. */
 struct entry publisher_entry(
     const struct publisher *publisher, uint8_t body[PUBLISHER_BODY_MAX]);

@@ -55,6 +55,8 @@ enum store_status {
     STORE_FAILED,    /* a write or sync failed; see the log */
     STORE_MEMORY,    /* memory is out */
     STORE_INVALID,   /* a name, key or size out of bounds */
+    STORE_UNSURE,    /* that number was stored, or refused, before: which of
+                        them was forgotten */
 };
 
 #define STORE_NAME_MAX      255u /* bytes of a stream's name, at least 1 */
@@ -105,7 +107,9 @@ struct store_append {
      * Numbers wrap from 0xFFFFFFFF to 1 and are compared like those of
      * PROTOCOL.md section 5.3. With `is_retry` an append whose last number is
      * not above the highest one that was taken of this publisher is answered
-     * STORE_DUPLICATE, or, if that number was refused, as it was then. */
+     * STORE_DUPLICATE, or, if that number was refused, as it was then; where
+     * refusals have been forgotten, STORE_UNSURE: never STORE_DUPLICATE for
+     * what is not there. */
     const void *publisher;
     size_t publisher_bytes;
     uint32_t number;

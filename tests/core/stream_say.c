@@ -36,12 +36,25 @@ have_stream(
 }
 
 struct fake_peer *
-stream_peer_as(struct rig *rig, uint32_t worker, uint8_t session)
+stream_peer_begin(struct rig *rig, uint32_t worker, uint8_t session)
 {
+    struct fake_peer *peer = fake_connect_to(&rig->net, worker);
     struct broker_hello hello = say_hello_default;
+    struct say say = {0};
     hello.features = BROKER_FEATURE_STREAMS;
     memset(hello.session, session, sizeof hello.session);
-    return expect_open_at(&rig->net, worker, &hello);
+    say_hello_with(&say, &hello);
+    expect_fed(peer, &say);
+    fake_mail_settle(&rig->net);
+    return peer;
+}
+
+struct fake_peer *
+stream_peer_as(struct rig *rig, uint32_t worker, uint8_t session)
+{
+    struct fake_peer *peer = stream_peer_begin(rig, worker, session);
+    (void)expect_frame(peer, BROKER_FRAME_WELCOME);
+    return peer;
 }
 
 struct fake_peer *

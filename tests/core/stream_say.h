@@ -34,6 +34,9 @@ struct fake_peer *stream_peer(struct rig *rig, uint32_t worker);
 /* The same with a session of its own choice; 0: a new one. */
 struct fake_peer *stream_peer_as(
     struct rig *rig, uint32_t worker, uint8_t session);
+/* The same, and WELCOME is still to come. */
+struct fake_peer *stream_peer_begin(
+    struct rig *rig, uint32_t worker, uint8_t session);
 /* One that came in with these rights, which it takes. */
 struct fake_peer *stream_peer_with(
     struct rig *rig, uint32_t worker, struct rights *rights);

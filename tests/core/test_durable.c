@@ -488,12 +488,14 @@ Test(durable, a_session_is_taken_over_with_publishes_under_way)
     rig_set_manual(&rig);
     struct fake_peer *old = stream_peer_as(&rig, 1, 42);
     feed_publish(old, 1, "s/a");
-    struct fake_peer *peer = stream_peer_as(&rig, 0, 42);
+    struct fake_peer *peer = stream_peer_begin(&rig, 0, 42);
     feed_field(
         peer, &(struct say_field){
                   .id = 1, .flags = BROKER_PUBLISH_RETRY, .topic = "s/a"});
+    expect_goaway(old, BROKER_E_SESSION_TAKEN);
     expect_nothing(peer);
     rig_commit(&rig);
+    (void)expect_frame(peer, BROKER_FRAME_WELCOME);
     expect_stored_before(peer, 1);
     cr_assert_eq(rig_messages(&rig, "S"), 1);
     rig_fini(&rig);
@@ -501,15 +503,18 @@ Test(durable, a_session_is_taken_over_with_publishes_under_way)
 
 Test(durable, the_broker_ends_with_publishes_under_way)
 {
-    for (int dropped = 0; dropped < 2; dropped++) {
+    enum { IS_THERE, HAS_GONE, IS_TAKEN_OVER, ENDS };
+    for (int publisher = IS_THERE; publisher < ENDS; publisher++) {
         struct rig rig;
         rig_init_stream(&rig, TWO);
         rig_set_manual(&rig);
-        struct fake_peer *peer = stream_peer(&rig, 1);
+        struct fake_peer *peer = stream_peer_as(&rig, 1, 42);
         feed_publish(peer, 1, "s/a");
         feed_retained(peer, 2, "value");
-        if (dropped == 1) {
+        if (publisher == HAS_GONE) {
             fake_drop(peer);
+        } else if (publisher == IS_TAKEN_OVER) {
+            (void)stream_peer_begin(&rig, 0, 42);
         }
         rig_stop(&rig, true);
         cr_assert(rig_start(&rig));

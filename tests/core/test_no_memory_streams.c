@@ -4,8 +4,9 @@
  * the broker fails, for every N: once, and with so many after it. Connections
  * may be shed; nothing crashes, leaks or stays half done. */
 #include "allocator.h"
-#include "stream_rig.h"
+#include "stream_say.h"
 
+#include "memory.h"
 #include "session.h"
 
 #include <criterion/criterion.h>
@@ -138,6 +139,52 @@ Test(no_memory_streams, with_all_after)
         countdown++;
     }
     cr_assert_gt(countdown, 100);
+}
+
+/* ---- an answer that leads to the next append ----------------------------- */
+
+/* A CONSUME waits until the publish before it is answered; the publish behind
+ * it is appended inside of that. */
+static bool
+fail_inside_answer(uint64_t countdown)
+{
+    struct rig rig;
+    struct say say = {0};
+    int64_t live = allocator.live;
+    rig_init_stream(&rig, TWO);
+    rig_set_manual(&rig);
+    struct fake_peer *peer = stream_peer(&rig, 1);
+    say_publish(&say, 1, "s/a", "x");
+    say_consume(&say,
+        &(struct broker_consume){
+            .id = READER, .stream = say_text("S"), .start = BROKER_START_NEW});
+    say_publish(&say, 2, "s/a", "x");
+    expect_fed(peer, &say);
+    cr_assert(store_memory_commit(rig.store));
+    rig.net.guard = allocator_guard;
+    allocator =
+        (struct allocator){.countdown = countdown, .live = allocator.live};
+    fake_mail_settle(&rig.net);
+    (void)fake_advance(&rig.net, 100);
+    bool failed = allocator.failed;
+    allocator.countdown = 0;
+    (void)store_memory_commit(rig.store);
+    fake_mail_settle(&rig.net);
+    cr_assert(TAILQ_EMPTY(&rig.net.cores[1]->durables));
+    cr_assert_geq(rig_messages(&rig, "S"), 1);
+    rig_fini(&rig);
+    cr_assert_eq(allocator.live, live, "leaked, %lu: %ld",
+        (unsigned long)countdown, (long)(allocator.live - live));
+    return failed;
+}
+
+Test(no_memory_streams, an_answer_that_leads_to_the_next_append)
+{
+    uint64_t countdown = 1;
+    while (fail_inside_answer(countdown)) {
+        countdown++;
+    }
+    cr_assert_gt(countdown, 5);
 }
 
 /* ---- starting ------------------------------------------------------------ */

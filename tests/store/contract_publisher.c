@@ -390,3 +390,46 @@ Test(refusal, others_are_not_concerned)
     contract_expect_ids(rig, stream, 1, 2);
     contract_free(rig);
 }
+
+/* More runs of refusals than any store remembers, with one stored number
+ * between each two: half of what is tried again may be told to be unsure, but
+ * nothing that is not there is a duplicate. */
+#define MANY 100u
+
+static void
+expect_no_lies(struct contract *rig, uint32_t stream, uint32_t full)
+{
+    for (uint32_t n = 1; n <= MANY; n++) {
+        bool is_stored = n % 2 == 0;
+        enum store_status status = retry(rig, is_stored ? stream : full, n);
+        if (n > MANY - 20) { /* which every store knows */
+            cr_assert_eq(
+                status, is_stored ? STORE_DUPLICATE : STORE_FULL, "%u", n);
+        } else if (status != STORE_UNSURE) {
+            cr_assert_eq(
+                status, is_stored ? STORE_DUPLICATE : STORE_FULL, "%u", n);
+        }
+    }
+    contract_expect_ids(rig, stream, 1, MANY / 2);
+    contract_expect_ids(rig, full, 0, 0);
+}
+
+Test(refusal, of_too_many_none_becomes_a_duplicate)
+{
+    struct contract *rig = contract_new();
+    const struct store_limits limits = {.max_bytes = 1, .discard_new = true};
+    uint32_t stream = contract_stream(rig, "S", NULL);
+    uint32_t full = contract_stream(rig, "FULL", &limits);
+    for (uint32_t n = 1; n <= MANY; n++) {
+        bool is_stored = n % 2 == 0;
+        enum store_status status =
+            publish(rig, is_stored ? stream : full, n, n / 2);
+        cr_assert_eq(status, is_stored ? STORE_OK : STORE_FULL);
+    }
+    expect_no_lies(rig, stream, full);
+    contract_reopen(rig, true);
+    expect_no_lies(rig, stream, full);
+    contract_reopen(rig, false);
+    expect_no_lies(rig, stream, full);
+    contract_free(rig);
+}

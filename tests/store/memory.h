@@ -20,7 +20,8 @@ struct store_memory_options {
     uint64_t in_flight_bytes; /* not committed, then STORE_AGAIN; 0: 16 MiB */
     /* In so many of 100 appends some sequences are left out before it. */
     uint32_t gap_percent;
-    uint64_t seed; /* of the gaps */
+    uint64_t seed;     /* of the gaps */
+    unsigned refusals; /* that it remembers of a publisher; 0: all */
 };
 
 /* NULL if memory is out. store_close() frees it, with all that it has. */

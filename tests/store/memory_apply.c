@@ -71,7 +71,9 @@ was_answered(const struct memory_store *store, struct memory_call *call)
         is_above(number, publisher->highest)) {
         return false;
     }
-    call->result.status = STORE_DUPLICATE;
+    bool is_unsure =
+        publisher->unsure != 0 && !is_above(number, publisher->unsure);
+    call->result.status = is_unsure ? STORE_UNSURE : STORE_DUPLICATE;
     struct memory_refusal *refusal;
     LIST_FOREACH(refusal, &publisher->refusals, next)
     {
@@ -92,6 +94,24 @@ forgive(struct memory_publisher *publisher, uint32_t number)
     while (refusal != NULL) {
         struct memory_refusal *next = LIST_NEXT(refusal, next);
         if (is_between(number, refusal)) {
+            LIST_REMOVE(refusal, next);
+            free(refusal);
+        }
+        refusal = next;
+    }
+}
+
+static void
+forget_oldest(struct memory_publisher *publisher, unsigned most)
+{
+    struct memory_refusal *refusal = LIST_FIRST(&publisher->refusals);
+    for (unsigned i = 0; refusal != NULL; i++) {
+        struct memory_refusal *next = LIST_NEXT(refusal, next);
+        if (i >= most) {
+            if (publisher->unsure == 0 ||
+                is_above(refusal->last, publisher->unsure)) {
+                publisher->unsure = refusal->last;
+            }
             LIST_REMOVE(refusal, next);
             free(refusal);
         }
@@ -120,6 +140,9 @@ remember(struct memory_store *store, struct memory_call *call)
         refusal->status = call->result.status;
         refusal->last_seq = call->result.last_seq;
         LIST_INSERT_HEAD(&publisher->refusals, refusal, next);
+        if (store->options.refusals != 0) {
+            forget_oldest(publisher, store->options.refusals);
+        }
     }
     if (is_stored &&
         (!publisher->has_number || is_above(number, publisher->highest))) {

@@ -47,7 +47,8 @@ struct memory_publisher {
     size_t name_bytes;
     bool has_number;
     uint32_t highest; /* that was taken */
-    LIST_HEAD(, memory_refusal) refusals;
+    uint32_t unsure;  /* refusals up to this number were forgotten; 0: none */
+    LIST_HEAD(, memory_refusal) refusals; /* the newest first */
 };
 
 /* A value; the key and the data follow it. data NULL: to be deleted. */

@@ -69,8 +69,8 @@ refuse(struct model_publisher *publisher, const struct model_op *op,
         publisher->refused[i - 1].last = op->publish;
         return;
     }
+    publisher->forgot = publisher->forgot || i >= MODEL_KNOWN;
     if (i == MODEL_REFUSALS) {
-        publisher->forgot = true;
         memmove(publisher->refused, publisher->refused + 1,
             (MODEL_REFUSALS - 1) * sizeof publisher->refused[0]);
         i--;
@@ -276,7 +276,14 @@ model_may_forget(const struct model_state *state, const struct model_op *op)
             return publisher->refused[i].maybe;
         }
     }
-    return publisher->forgot;
+    return false;
+}
+
+bool
+model_may_be_unsure(const struct model_state *state, const struct model_op *op)
+{
+    return op->kind == MODEL_APPEND && op->publisher >= 0 && op->is_retry &&
+           state->publishers[op->publisher].forgot;
 }
 
 /* ---- comparing ----------------------------------------------------------- */

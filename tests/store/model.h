@@ -14,7 +14,8 @@
 #define MODEL_RECORDS    1024 /* of one stream */
 #define MODEL_KEYS       12
 #define MODEL_PUBLISHERS 3
-#define MODEL_REFUSALS   16
+#define MODEL_KNOWN      16 /* runs of refusals that a store remembers */
+#define MODEL_REFUSALS   64
 #define MODEL_KEYS_OF_OP 3
 
 enum model_kind {
@@ -68,7 +69,7 @@ struct model_publisher {
         bool maybe; /* it need not be known any more */
     } refused[MODEL_REFUSALS];
     unsigned refused_count;
-    bool forgot; /* some refusals: there were too many */
+    bool forgot; /* there were so many that a store forgets some */
 };
 
 struct model_state {
@@ -82,6 +83,9 @@ enum store_status model_judge(
     const struct model_state *state, const struct model_op *op);
 /* May a retry that is judged to be refused be a duplicate as well? */
 bool model_may_forget(
+    const struct model_state *state, const struct model_op *op);
+/* May one that was answered before be STORE_UNSURE? */
+bool model_may_be_unsure(
     const struct model_state *state, const struct model_op *op);
 /* It was answered with this; with STORE_OK and seqs in op->result, or without:
  * they are not known. */

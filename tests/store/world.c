@@ -62,6 +62,9 @@ is_allowed(
     if (world->faulty && (status == STORE_NO_SPACE || status == STORE_FAILED)) {
         return true;
     }
+    if (status == STORE_UNSURE) {
+        return expected != STORE_OK && model_may_be_unsure(&world->state, op);
+    }
     if (status == STORE_DUPLICATE) {
         return expected != STORE_OK && model_may_forget(&world->state, op);
     }
