@@ -234,7 +234,8 @@ void consumer_gone(
  * it had last, if the deadline has passed and nobody has got it since: that
  * spares a second delivery. Once somebody else has it, it is that one's alone.
  * What an attachment gave back itself (nack), it has not any more. Only what it
- * has can be given back or touched.
+ * has can be given back or touched; what it had last and gives back too late
+ * comes again as it would have, and is new to it then.
  *
  * After consumer_reset() an ack for a delivery from before it cannot be told
  * from one for the delivery after it. */
@@ -244,8 +245,8 @@ uint32_t consumer_ack(struct consumer *consumer,
 /* Everything up to `last` that this attachment has and has seen for certain, as
  * it has seen `last`: not what others have, and not what it was given later
  * than that one, because it was with others before or was given back. If it
- * does not have `last`, the highest one below it counts that is above all that
- * it has acknowledged before. */
+ * does not have `last`, the highest one below it counts that it was given
+ * before that one, and that is above all that it has acknowledged before. */
 uint32_t consumer_ack_up_to(struct consumer *consumer,
     struct consumer_attachment *attachment, uint64_t last);
 /* Deliver again, to anybody, after delay_ms (at most CONSUMER_TIME_MAX_MS), or

@@ -147,9 +147,20 @@ consumer_ack(struct consumer *consumer, struct consumer_attachment *attachment,
     return end_span(consumer, attachment, &span, acknowledge);
 }
 
+/* Did it get this one before `last`, which is above and which it has no more?
+ * Yes, if it was given nothing lower since then, or if this one came to it
+ * while it was new. */
+static bool
+came_before(const struct consumer_attachment *attachment,
+    const struct pending_entry *entry, uint64_t last)
+{
+    return last > attachment->again || entry->deliveries == 1;
+}
+
 /* What it has seen for certain when it names this sequence: what it was given
  * up to that message. *given is set; false: nothing. If it does not have that
- * message, the highest one below is meant that it has not gone past before. */
+ * message, the highest one below is meant that came before it, and that it has
+ * not gone past before. */
 static bool
 has_seen(const struct consumer *consumer,
     const struct consumer_attachment *attachment, uint64_t last,
@@ -164,7 +175,8 @@ has_seen(const struct consumer *consumer,
             entry->sequence <= attachment->acknowledged) {
             return false;
         }
-        if (may_end(attachment, entry)) {
+        if (may_end(attachment, entry) &&
+            (entry->sequence == last || came_before(attachment, entry, last))) {
             *given = entry->given;
             return true;
         }
@@ -230,6 +242,9 @@ consumer_nack(struct consumer *consumer, struct consumer_attachment *attachment,
                 delay_ms == CONSUMER_DELAY_DEFAULT
                     ? backoff_ms(consumer, entry->deliveries)
                     : delay_ms);
+        } else if (may_end(attachment, entry)) {
+            /* It comes again anyway, and is not what it has seen then. */
+            entry->holder = PENDING_NO_HOLDER;
         }
     }
     consumer->count[CONSUMER_NACKED] += nacked;
