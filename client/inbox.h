@@ -39,9 +39,9 @@ void inbox_fini(struct inbox *inbox);
 /* A copy of a message that owns its bytes; NULL: no memory. */
 struct inbox_entry *inbox_entry_new(const struct broker_message *message);
 
-/* Append a message for the subscription, or count it as missed. `frame_bytes`
- * is what a gap says of its size. */
-void inbox_push(struct inbox *inbox, struct subscription *subscription,
+/* Append a message for the subscription; false: it is counted as missed.
+ * `frame_bytes` is what a gap says of its size. */
+bool inbox_push(struct inbox *inbox, struct subscription *subscription,
     const struct broker_message *message, size_t frame_bytes);
 
 /* Append a gap for what the subscription has missed and was not told of. */

@@ -266,6 +266,22 @@ hold_outstanding(struct session *session, struct consume *consume,
 }
 
 enum broker_status
+session_keep_unseen(struct session *session, struct subscription *subscription,
+    uint64_t sequence)
+{
+    struct consume *consume = subscription->consume;
+    if (consume == NULL || !consume->is_consumer ||
+        consume->ack == BROKER_ACK_NONE) {
+        return BROKER_OK;
+    }
+    consume->has_unseen = true;
+    return outstanding_take(&consume->outstanding, sequence) < 0
+               ? session_end(session, BROKER_E_NO_MEMORY,
+                     broker_status_text(BROKER_E_NO_MEMORY))
+               : BROKER_OK;
+}
+
+enum broker_status
 session_handle_position(
     struct session *session, const struct broker_frame *frame)
 {
