@@ -33,6 +33,9 @@ session_forget_in_context(
     struct session *session, const struct subscription *subscription)
 {
     size_t kept = 0;
+    if (session->position.id == subscription->id) {
+        session->position.left = 0; /* the rest does not come any more */
+    }
     for (size_t i = 0; i < session->context_count; i++) {
         if (session->context[i] != subscription) {
             session->context[kept++] = session->context[i];
@@ -389,6 +392,9 @@ session_handle_gap(struct session *session, const struct broker_frame *frame)
         if (subscription != NULL && !subscription->is_replies &&
             !atomic_load(&subscription->muted)) {
             ids[count++] = subscription->id;
+        }
+        if (broker_ids_get(gap.ids, i) == session->position.id) {
+            session->position.left = 0; /* the rest is what is missing */
         }
     }
     struct broker_client_gap told = {
