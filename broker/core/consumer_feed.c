@@ -103,8 +103,7 @@ give(struct cursor *cursor, struct seat *seat, const struct piece *piece)
     struct core *core = cursor->consumers->core;
     struct block *block = cursor->consumers->block;
     if (piece->count == 1 && piece->bytes > seat->max_bytes) {
-        (void)consumer_bury(
-            cursor->state, seat->place, piece->sequence, piece->sequence);
+        consumer_reject(cursor->state, seat->place, piece->sequence);
         core->totals.dropped_messages++;
         return;
     }

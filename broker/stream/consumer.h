@@ -263,6 +263,11 @@ uint32_t consumer_touch(struct consumer *consumer,
 uint32_t consumer_bury(struct consumer *consumer,
     struct consumer_attachment *attachment, uint64_t first, uint64_t last);
 
+/* This one cannot be sent to the attachment that it was given to just now: it
+ * is buried. In mode none, which took it for delivered, it is discarded. */
+void consumer_reject(struct consumer *consumer,
+    struct consumer_attachment *attachment, uint64_t sequence);
+
 /* ---- dead letters -------------------------------------------------------- */
 
 /* The next message to be dead-lettered, with its delivery count. False: there

@@ -210,6 +210,20 @@ consumer_bury(struct consumer *consumer, struct consumer_attachment *attachment,
     return end_span(consumer, attachment, &span, bury);
 }
 
+void
+consumer_reject(struct consumer *consumer,
+    struct consumer_attachment *attachment, uint64_t sequence)
+{
+    if (consumer->settings.mode != CONSUMER_ACK_NONE) {
+        (void)consumer_bury(consumer, attachment, sequence, sequence);
+        return;
+    }
+    consumer->count[CONSUMER_UNACKNOWLEDGED]--;
+    consumer->count[CONSUMER_BURIED]++;
+    consumer->count[CONSUMER_DISCARDED]++;
+    consumer->dirty = true;
+}
+
 /* ---- not yet ------------------------------------------------------------- */
 
 static bool
