@@ -288,6 +288,9 @@ put_new(struct change *change)
         snprintf(change->why, sizeof change->why, "%s", wrong);
         return true;
     }
+    if (!consumers_forget_ended(consumers)) {
+        return false; /* one of them may have had this name */
+    }
     struct cursor *cursor = cursor_new(consumers, request->name,
         request->stream, stream->number, &request->settings);
     if (cursor == NULL) {

@@ -400,6 +400,64 @@ Test(consumers_again, adding_and_resetting)
     rig_fini(&rig);
 }
 
+/* The stream ends, and somebody adds one of the same name to another one, all
+ * in one turn. */
+Test(consumers_again, one_of_the_same_name_outlives_the_one_before)
+{
+    static const char add[] = "{\"name\":\"C\",\"stream\":\"T\"}";
+    struct rig rig;
+    struct say say = {0};
+    work_init(&rig, 2, "");
+    struct fake_peer *asker = work_asker(&rig);
+    struct fake_peer *adder = rig_open(&rig.net, 1);
+    (void)rig_ask(
+        asker, "$sys/stream/add", "{\"name\":\"T\",\"topics\":[\"t/#\"]}");
+    rig_set_manual(&rig);
+    rig_send(asker, "$sys/stream/remove", "{\"name\":\"S\"}");
+    cr_assert(store_memory_commit(rig.store));
+    fake_mail_hold(&rig.net);
+    fake_mail_end_turn(&rig.net, 0);
+    (void)say_message(&say, &(struct say_message){.id = 1,
+                                .topic = "$sys/consumer/add",
+                                .reply_to = "inbox",
+                                .payload = add,
+                                .payload_bytes = sizeof add - 1});
+    expect_fed(adder, &say);
+    fake_mail_end_turn(&rig.net, 1);
+    while (fake_mail_step(&rig.net, 0)) {
+    }
+    fake_mail_settle(&rig.net);
+    while (store_memory_commit(rig.store)) {
+        fake_mail_settle(&rig.net);
+    }
+    rig_restart(&rig, true);
+    asker = work_asker(&rig);
+    const char *list = rig_ask(asker, "$sys/consumer/list", "");
+    cr_assert(strstr(list, "\"total\":1"), "%s", list);
+    rig_fini(&rig);
+}
+
+/* Whoever waits for what will be is not in the way of others. */
+Test(consumers_again, one_that_begins_behind_the_end_holds_up_nobody)
+{
+    struct rig rig;
+    work_init(&rig, 1, "");
+    struct fake_peer *asker = work_asker(&rig);
+    (void)rig_ask(asker, "$sys/consumer/add",
+        "{\"name\":\"E\",\"stream\":\"S\",\"from\":{\"sequence\":6}}");
+    struct fake_peer *peer = expect_open_at(&rig.net, 0, &say_hello_default);
+    work_consume(&b, peer, "E", 0);
+    work_join(&a, &rig, 0);
+    work_publish(asker, 3);
+    cr_assert_eq(work_take(&a), 3);
+    cr_assert_eq(work_take(&b), 0);
+    work_publish(asker, 4);
+    cr_assert_eq(work_take(&a), 4);
+    cr_assert_eq(work_take(&b), 2);
+    expect_got(&b, 0, 6, 1);
+    rig_fini(&rig);
+}
+
 /* ---- a crash ------------------------------------------------------------- */
 
 /* Whatever was committed when the broker died: nothing that was not
