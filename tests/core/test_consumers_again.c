@@ -460,6 +460,51 @@ Test(consumers_again, one_that_begins_behind_the_end_holds_up_nobody)
 
 /* ---- a crash ------------------------------------------------------------- */
 
+/* What was to be done again would be done with. */
+Test(consumers_again, a_reset_that_was_answered_survives_a_crash)
+{
+    struct rig rig;
+    work_init(&rig, 1, "");
+    struct fake_peer *asker = work_asker(&rig);
+    work_join(&a, &rig, 0);
+    work_publish(asker, 5);
+    cr_assert_eq(work_take(&a), 5);
+    work_ack(&a, 1, 5);
+    rig_set_manual(&rig);
+    rig_send(
+        asker, "$sys/consumer/reset", "{\"name\":\"C\",\"from\":\"first\"}");
+    while (!rig_is_answered(asker)) {
+        cr_assert(store_memory_commit(rig.store));
+        fake_mail_settle(&rig.net);
+    }
+    rig_restart(&rig, true);
+    work_join(&b, &rig, 0);
+    cr_assert_eq(b.count, 5);
+    rig_fini(&rig);
+}
+
+/* Not stored, and said so; and done all the same. */
+Test(consumers_again, a_reset_that_cannot_be_stored_is_refused)
+{
+    struct rig rig;
+    work_init(&rig, 1, "");
+    struct fake_peer *asker = work_asker(&rig);
+    work_join(&a, &rig, 0);
+    work_publish(asker, 5);
+    cr_assert_eq(work_take(&a), 5);
+    work_ack(&a, 1, 5);
+    store_memory_fail(rig.store, STORE_NO_SPACE, 1000);
+    rig_expect_refused(asker, "$sys/consumer/reset",
+        "{\"name\":\"C\",\"from\":\"first\"}", BROKER_E_DISK_FULL, NULL);
+    cr_assert_eq(work_take(&a), 5);
+    store_memory_fail(rig.store, STORE_NO_SPACE, 0);
+    work_wait(&rig, 2500);
+    rig_restart(&rig, true);
+    work_join(&b, &rig, 0);
+    cr_assert_eq(b.count, 5);
+    rig_fini(&rig);
+}
+
 /* Whatever was committed when the broker died: nothing that was not
  * acknowledged is left out, and nothing comes that was before the cursor. */
 static void
