@@ -246,7 +246,8 @@ uint32_t consumer_ack(struct consumer *consumer,
  * it has seen `last`: not what others have, and not what it was given later
  * than that one, because it was with others before or was given back. If it
  * does not have `last`, the highest one below it counts that it was given
- * before that one, and that is above all that it has acknowledged before. */
+ * before that one, and that is above all that it has acknowledged before. One
+ * that is yet to be offered, as after a reset, counts for nothing. */
 uint32_t consumer_ack_up_to(struct consumer *consumer,
     struct consumer_attachment *attachment, uint64_t last);
 /* Deliver again, to anybody, after delay_ms (at most CONSUMER_TIME_MAX_MS), or

@@ -160,13 +160,17 @@ came_before(const struct consumer_attachment *attachment,
 /* What it has seen for certain when it names this sequence: what it was given
  * up to that message. *given is set; false: nothing. If it does not have that
  * message, the highest one below is meant that came before it, and that it has
- * not gone past before. */
+ * not gone past before; unless that message is yet to come, as after a reset.
+ */
 static bool
 has_seen(const struct consumer *consumer,
     const struct consumer_attachment *attachment, uint64_t last,
     uint64_t *given)
 {
     const struct pending *pending = &consumer->pending;
+    if (last >= consumer->next) {
+        return false;
+    }
     uint32_t i = pending_find(pending, last);
     i += i < pending->count && pending_at(pending, i)->sequence == last;
     while (i-- > 0) {

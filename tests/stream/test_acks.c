@@ -130,6 +130,23 @@ Test(consumer_acks, up_to_is_meant_in_the_order_of_the_deliveries)
     rig_fini(&rig);
 }
 
+/* It was delivered before the reset, and what is below it after that. */
+Test(consumer_acks, up_to_one_from_before_a_reset_is_for_nothing_after_it)
+{
+    struct rig rig;
+    struct consumer_settings settings = rig_settings();
+    settings.mode = CONSUMER_ACK_CUMULATIVE;
+    rig_init(&rig, &settings);
+    struct consumer_attachment *a = rig_attach(&rig, 50);
+    rig_offer(&rig, 9, a);
+    consumer_reset(rig.consumer, 1);
+    rig_offer(&rig, 5, a);
+    cr_assert_eq(consumer_ack_up_to(rig.consumer, a, 9), 0);
+    cr_assert_eq(consumer_outstanding(a), 5);
+    cr_assert_eq(consumer_ack_up_to(rig.consumer, a, 5), 5);
+    rig_fini(&rig);
+}
+
 /* It has had them all this time. */
 Test(consumer_acks, up_to_takes_in_what_came_a_second_time)
 {

@@ -267,8 +267,7 @@ choose_range(struct world *world, const struct peer *peer, uint64_t *first,
 static uint64_t
 model_seen(const struct world *world, const struct peer *peer, uint64_t last)
 {
-    uint64_t end = last <= world->last_seq ? last : world->last_seq;
-    for (uint64_t i = end; i > 0; i--) {
+    for (uint64_t i = last < world->model.next ? last : 0; i > 0; i--) {
         const struct message *message = &world->model.messages[i];
         if (i != last && i <= peer->acknowledged) {
             return 0;
