@@ -38,7 +38,7 @@ struct consume {
     enum broker_ack_mode ack;
 
     /* Of this connection. */
-    struct outstanding outstanding;        /* in the hands of this client */
+    struct outstanding outstanding;        /* in the hands of the user */
     struct sequences lists[CONSUME_LISTS]; /* settled and not said yet */
     uint32_t nack_delay_ms;                /* of CONSUME_NACK */
     uint64_t ack_up_to;                    /* cumulative; 0: nothing to say */

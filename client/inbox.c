@@ -158,6 +158,7 @@ inbox_push(struct inbox *inbox, struct subscription *subscription,
         return false;
     }
     entry->message.subscription = subscription->id;
+    entry->connection = inbox->connection;
     append_entry(inbox, entry);
     subscription->open_gap = NULL;
     return true;

@@ -23,13 +23,15 @@ struct inbox_entry {
     struct broker_message message;
     struct broker_client_gap gap;
     struct inbox_entry *next;
-    size_t bytes; /* of this allocation */
+    size_t bytes;        /* of this allocation */
+    uint64_t connection; /* a message: on which it came */
     uint8_t data[];
 };
 
 struct inbox {
     struct inbox_entry *first, *last;
     size_t count, bytes, limit_bytes;
+    uint64_t connection; /* that there is: the how manieth */
     bool untold; /* a subscription may have missed something and no gap says so
                     yet, for lack of memory */
 };
