@@ -58,6 +58,7 @@ consume_lose(struct consume *consume)
         sequences_clear(&consume->lists[i]);
     }
     consume->ack_up_to = 0;
+    consume->has_unseen = false;
     consume->caught_up = false;
     return unsaid;
 }

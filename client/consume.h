@@ -38,11 +38,12 @@ struct consume {
     enum broker_ack_mode ack;
 
     /* Of this connection. */
-    struct outstanding outstanding;        /* in the hands of this client */
+    struct outstanding outstanding;        /* in the hands of the user */
     struct sequences lists[CONSUME_LISTS]; /* settled and not said yet */
     uint32_t nack_delay_ms;                /* of CONSUME_NACK */
     uint64_t ack_up_to;                    /* cumulative; 0: nothing to say */
-    bool is_pending;                       /* there is something to say */
+    bool has_unseen; /* something came that the user did not get */
+    bool is_pending; /* there is something to say */
     struct subscription *next_pending;
 
     uint8_t text[];

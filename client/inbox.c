@@ -140,7 +140,7 @@ miss(struct inbox *inbox, struct subscription *subscription, size_t bytes)
     inbox_tell_missed(inbox, subscription);
 }
 
-void
+bool
 inbox_push(struct inbox *inbox, struct subscription *subscription,
     const struct broker_message *message, size_t frame_bytes)
 {
@@ -155,11 +155,13 @@ inbox_push(struct inbox *inbox, struct subscription *subscription,
     }
     if (entry == NULL) {
         miss(inbox, subscription, frame_bytes);
-        return;
+        return false;
     }
     entry->message.subscription = subscription->id;
+    entry->connection = inbox->connection;
     append_entry(inbox, entry);
     subscription->open_gap = NULL;
+    return true;
 }
 
 bool

@@ -23,13 +23,15 @@ struct inbox_entry {
     struct broker_message message;
     struct broker_client_gap gap;
     struct inbox_entry *next;
-    size_t bytes; /* of this allocation */
+    size_t bytes;        /* of this allocation */
+    uint64_t connection; /* a message: on which it came */
     uint8_t data[];
 };
 
 struct inbox {
     struct inbox_entry *first, *last;
     size_t count, bytes, limit_bytes;
+    uint64_t connection; /* that there is: the how manieth */
     bool untold; /* a subscription may have missed something and no gap says so
                     yet, for lack of memory */
 };
@@ -39,9 +41,9 @@ void inbox_fini(struct inbox *inbox);
 /* A copy of a message that owns its bytes; NULL: no memory. */
 struct inbox_entry *inbox_entry_new(const struct broker_message *message);
 
-/* Append a message for the subscription, or count it as missed. `frame_bytes`
- * is what a gap says of its size. */
-void inbox_push(struct inbox *inbox, struct subscription *subscription,
+/* Append a message for the subscription; false: it is counted as missed.
+ * `frame_bytes` is what a gap says of its size. */
+bool inbox_push(struct inbox *inbox, struct subscription *subscription,
     const struct broker_message *message, size_t frame_bytes);
 
 /* Append a gap for what the subscription has missed and was not told of. */

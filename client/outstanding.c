@@ -24,6 +24,7 @@ outstanding_clear(struct outstanding *outstanding)
         sequences_clear(&outstanding->runs[i].set);
     }
     outstanding->count = 0;
+    outstanding->high = 0;
 }
 
 /* Those that have become empty go behind the others; the order of the others
@@ -62,7 +63,9 @@ new_run(struct outstanding *outstanding)
         outstanding->runs = runs;
         outstanding->capacity = capacity;
     }
-    return &outstanding->runs[outstanding->count];
+    struct outstanding_run *run = &outstanding->runs[outstanding->count];
+    run->began = outstanding->high;
+    return run;
 }
 
 bool
@@ -84,6 +87,7 @@ outstanding_add(struct outstanding *outstanding, uint64_t first, uint64_t last)
     }
     sequences_add(&run->set, first, last);
     run->high = last;
+    outstanding->high = last > outstanding->high ? last : outstanding->high;
     outstanding->count = (size_t)(run - outstanding->runs) + 1;
     return true;
 }
@@ -128,8 +132,8 @@ runs_before(const struct outstanding *outstanding, uint64_t sequence)
         }
     }
     for (size_t i = 0; i < count; i++) {
-        if (sequence <= outstanding->runs[i].high) {
-            return i + 1;
+        if (sequence <= outstanding->runs[i].began) {
+            return i; /* it may have come before that one */
         }
     }
     return count;

@@ -13,13 +13,15 @@
 
 struct outstanding_run {
     struct sequences set;
-    uint64_t high; /* the highest one that came in it */
+    uint64_t high;  /* the highest one that came in it */
+    uint64_t began; /* the highest one that had come before it */
 };
 
 /* All zero is an empty one. */
 struct outstanding {
     struct outstanding_run *runs; /* those behind `count` are for later use */
     size_t count, capacity;
+    uint64_t high; /* the highest one that ever came */
 };
 
 void outstanding_fini(struct outstanding *outstanding);

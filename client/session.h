@@ -397,6 +397,17 @@ BROKER_MUST_CHECK enum broker_status session_handle_consume_reply(
 BROKER_MUST_CHECK enum broker_status session_handle_position(
     struct session *session, const struct broker_frame *frame);
 
+/* The user has fetched it. If it is of a consumer and came on this connection,
+ * it can be settled from now on: "all up to" is for what was fetched. */
+void session_hold_fetched(
+    struct session *session, const struct inbox_entry *entry);
+
+/* The user does not get this one of a consumer: it is not settled with others,
+ * and comes again when its time for acknowledging has passed. */
+BROKER_MUST_CHECK enum broker_status session_keep_unseen(
+    struct session *session, struct subscription *subscription,
+    uint64_t sequence);
+
 /* The position into a message that comes next. False: it should have one and
  * has not, or the other way round. Driving thread, without the lock too. */
 bool session_position_take(

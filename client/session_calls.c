@@ -505,5 +505,8 @@ session_take_event(struct session *session)
             subscription->open_gap = NULL;
         }
     }
+    if (entry != NULL && entry->event.kind == BROKER_CLIENT_EVENT_MESSAGE) {
+        session_hold_fetched(session, entry);
+    }
     return entry;
 }

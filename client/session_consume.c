@@ -250,11 +250,14 @@ tell_caught_up(struct session *session, struct subscription *subscription)
     return BROKER_OK;
 }
 
+/* What is fetched is held when that is done. */
 static enum broker_status
-hold_outstanding(struct session *session, struct consume *consume,
+hold_outstanding(struct session *session, struct subscription *subscription,
     const struct broker_position *position)
 {
-    if (!consume->is_consumer || consume->ack == BROKER_ACK_NONE) {
+    struct consume *consume = subscription->consume;
+    if (!consume->is_consumer || consume->ack == BROKER_ACK_NONE ||
+        subscription->on_message == NULL) {
         return BROKER_OK;
     }
     if (!outstanding_add(&consume->outstanding, position->sequence,
@@ -263,6 +266,41 @@ hold_outstanding(struct session *session, struct consume *consume,
             broker_status_text(BROKER_E_NO_MEMORY));
     }
     return BROKER_OK;
+}
+
+void
+session_hold_fetched(struct session *session, const struct inbox_entry *entry)
+{
+    const struct broker_message *message = &entry->message;
+    struct subscription *subscription =
+        subscriptions_find(&session->subscriptions, message->subscription);
+    struct consume *consume =
+        subscription == NULL ? NULL : subscription->consume;
+    if (consume == NULL || !consume->is_consumer ||
+        consume->ack == BROKER_ACK_NONE ||
+        entry->connection != session->inbox.connection) {
+        return;
+    }
+    if (!outstanding_add(
+            &consume->outstanding, message->sequence, message->sequence)) {
+        consume->has_unseen = true; /* no memory: it comes again */
+    }
+}
+
+enum broker_status
+session_keep_unseen(struct session *session, struct subscription *subscription,
+    uint64_t sequence)
+{
+    struct consume *consume = subscription->consume;
+    if (consume == NULL || !consume->is_consumer ||
+        consume->ack == BROKER_ACK_NONE) {
+        return BROKER_OK;
+    }
+    consume->has_unseen = true;
+    return outstanding_take(&consume->outstanding, sequence) < 0
+               ? session_end(session, BROKER_E_NO_MEMORY,
+                     broker_status_text(BROKER_E_NO_MEMORY))
+               : BROKER_OK;
 }
 
 enum broker_status
@@ -298,7 +336,7 @@ session_handle_position(
     };
     return subscription == NULL
                ? BROKER_OK
-               : hold_outstanding(session, subscription->consume, &position);
+               : hold_outstanding(session, subscription, &position);
 }
 
 bool

@@ -33,6 +33,9 @@ session_forget_in_context(
     struct session *session, const struct subscription *subscription)
 {
     size_t kept = 0;
+    if (session->position.id == subscription->id) {
+        session->position.left = 0; /* the rest does not come any more */
+    }
     for (size_t i = 0; i < session->context_count; i++) {
         if (session->context[i] != subscription) {
             session->context[kept++] = session->context[i];
@@ -196,32 +199,40 @@ deliver_reply(struct session *session, struct broker_message *message)
     }
 }
 
-static void
+static enum broker_status
 deliver_mixed(
     struct session *session, struct broker_message *message, size_t frame_bytes)
 {
-    for (size_t i = 0; i < session->context_count; i++) {
+    enum broker_status status = BROKER_OK;
+    for (size_t i = 0; status == BROKER_OK && i < session->context_count; i++) {
         struct subscription *subscription = session->context[i];
         if (subscription->is_replies) {
             deliver_reply(session, message);
         } else if (subscription->on_message == NULL) {
-            if (!atomic_load(&subscription->muted)) {
-                inbox_push(&session->inbox, subscription, message, frame_bytes);
-                message->nth++;
+            if (atomic_load(&subscription->muted)) {
+                continue;
             }
+            if (!inbox_push(
+                    &session->inbox, subscription, message, frame_bytes)) {
+                status = session_keep_unseen(
+                    session, subscription, message->sequence);
+            }
+            message->nth++;
         } else {
             unlock(session);
             call_message(session, subscription, message);
             lock(session);
         }
     }
+    return status;
 }
 
 /* A message with a field that must not be ignored and is not known. */
 static enum broker_status
-tell_unreadable(struct session *session, size_t frame_bytes)
+tell_unreadable(struct session *session, uint64_t sequence, size_t frame_bytes)
 {
     size_t count = 0;
+    enum broker_status status = BROKER_OK;
     uint32_t *ids = malloc((session->context_count + 1) * sizeof *ids);
     if (ids == NULL) {
         return session_end(session, BROKER_E_NO_MEMORY,
@@ -230,6 +241,8 @@ tell_unreadable(struct session *session, size_t frame_bytes)
     for (size_t i = 0; i < session->context_count; i++) {
         if (!session->context[i]->is_replies) {
             ids[count++] = session->context[i]->id;
+            status =
+                session_keep_unseen(session, session->context[i], sequence);
         }
     }
     struct broker_client_gap gap = {
@@ -241,7 +254,7 @@ tell_unreadable(struct session *session, size_t frame_bytes)
     };
     session_tell_gap(session, &gap);
     free(ids);
-    return BROKER_OK;
+    return status;
 }
 
 static enum broker_status
@@ -267,7 +280,7 @@ session_handle_publish(
         session->stats.messages_received++;
         message = (struct broker_message){0};
         return session_position_take(session, &message)
-                   ? tell_unreadable(session, frame_bytes)
+                   ? tell_unreadable(session, message.sequence, frame_bytes)
                    : not_in_place(session);
     }
     if (status != BROKER_OK || !topic_is_good(session, publish.topic)) {
@@ -279,8 +292,7 @@ session_handle_publish(
     if (!session_position_take(session, &message)) {
         return not_in_place(session);
     }
-    deliver_mixed(session, &message, frame_bytes);
-    return BROKER_OK;
+    return deliver_mixed(session, &message, frame_bytes);
 }
 
 /* ---- GAP ----------------------------------------------------------------- */
@@ -380,6 +392,9 @@ session_handle_gap(struct session *session, const struct broker_frame *frame)
         if (subscription != NULL && !subscription->is_replies &&
             !atomic_load(&subscription->muted)) {
             ids[count++] = subscription->id;
+        }
+        if (broker_ids_get(gap.ids, i) == session->position.id) {
+            session->position.left = 0; /* the rest is what is missing */
         }
     }
     struct broker_client_gap told = {

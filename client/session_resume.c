@@ -146,6 +146,7 @@ session_lost(struct session *session, uint64_t now_us)
     session->context_known = session->context_plain = false;
     session->context_stream = false;
     session->context_count = 0;
+    session->inbox.connection++;
     session->position = (struct session_position){0};
     session->heartbeat.sent = session->probed = false;
     for (struct session_barrier *b = session->barriers; b != NULL;

@@ -175,14 +175,19 @@ note_up_to(struct session *session, struct subscription *subscription,
     uint64_t sequence)
 {
     struct consume *consume = subscription->consume;
+    /* "All up to it" would be what was not seen as well. */
     struct sequences *to =
-        consume->ack == BROKER_ACK_EACH ? &consume->lists[CONSUME_ACK] : NULL;
+        consume->ack == BROKER_ACK_EACH || consume->has_unseen
+            ? &consume->lists[CONSUME_ACK]
+            : NULL;
     if (to == NULL && consume->ack_up_to > sequence &&
         outstanding_has(&consume->outstanding, sequence)) {
-        /* It came again after what was named before: both have to be said. */
-        enum broker_status status = say_up_to(session, subscription);
+        /* It came again after what was named before: both have to be said, and
+         * what was given back before them. */
+        enum broker_status status =
+            session_flush_settled_of(session, subscription);
         if (status != BROKER_OK) {
-            return refuse(session, status, "cannot acknowledge");
+            return status;
         }
     }
     int64_t taken = outstanding_take_up_to(&consume->outstanding, sequence, to);

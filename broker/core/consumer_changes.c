@@ -22,6 +22,7 @@ struct change {
     struct consumers_request request; /* its views are into `text` */
     enum change_step step;
     bool is_waiting; /* for the store */
+    bool is_reset;   /* in memory */
     struct cursor *cursor;
     uint64_t sequence; /* to begin at */
     consumers_done *done;
@@ -217,7 +218,8 @@ on_put(void *arg, const struct store_result *result)
 {
     struct change *change = arg;
     struct cursor *cursor = change->cursor;
-    bool adds = change->request.verb == CONSUMERS_ADD;
+    enum consumer_verb verb = change->request.verb;
+    bool ok = result->status == STORE_OK;
     change->is_waiting = false;
     change->step = CHANGE_DONE;
     change->cursor = cursor_answered(cursor) ? cursor : NULL;
@@ -227,19 +229,35 @@ on_put(void *arg, const struct store_result *result)
         return;
     }
     cursor->is_saving = false;
-    if (result->status != STORE_OK) {
+    if (!ok) {
         refuse(change, durable_status((int)result->status), NULL,
             change->request.name);
-        if (adds) {
-            cursor_end(cursor, BROKER_E_UNKNOWN_CONSUMER, false);
-        }
-    } else if (adds) {
-        cursor->is_known = true;
-        cursor_touch(cursor);
-    } else {
+    }
+    if (verb == (ok ? CONSUMERS_REMOVE : CONSUMERS_ADD)) {
         cursor_end(cursor, BROKER_E_UNKNOWN_CONSUMER, false);
         change->cursor = NULL;
+        return;
     }
+    cursor->is_known = true;
+    if (!ok && verb == CONSUMERS_RESET) {
+        consumer_set_dirty(cursor->state); /* it stays reset */
+    }
+    cursor_touch(cursor);
+}
+
+/* False: not now. */
+static bool
+put_values(
+    struct change *change, const struct store_value *values, size_t count)
+{
+    if (store_put(change->consumers->core->options.store, values, count, on_put,
+            change) != STORE_OK) {
+        return false;
+    }
+    change->cursor->calls++;
+    change->cursor->is_saving = true; /* nothing of it is put behind this */
+    change->is_waiting = true;
+    return true;
 }
 
 /* Put both values, or delete them. False: not now. */
@@ -262,14 +280,7 @@ put(struct change *change, const void *definition, size_t bytes)
             return false;
         }
     }
-    if (store_put(change->consumers->core->options.store, values, 2, on_put,
-            change) != STORE_OK) {
-        return false;
-    }
-    cursor->calls++;
-    cursor->is_saving = true; /* nothing of it is put behind this */
-    change->is_waiting = true;
-    return true;
+    return put_values(change, values, 2);
 }
 
 static bool
@@ -288,6 +299,9 @@ put_new(struct change *change)
         snprintf(change->why, sizeof change->why, "%s", wrong);
         return true;
     }
+    if (!consumers_forget_ended(consumers)) {
+        return false; /* one of them may have had this name */
+    }
     struct cursor *cursor = cursor_new(consumers, request->name,
         request->stream, stream->number, &request->settings);
     if (cursor == NULL) {
@@ -305,14 +319,27 @@ put_new(struct change *change)
     return ok;
 }
 
-static void
+/* Answered when it is stored: what is to be done again would otherwise be done
+ * with after a crash. False: not now. */
+static bool
 reset(struct change *change)
 {
     struct cursor *cursor = change->cursor;
-    consumer_reset(cursor->state, change->sequence == 0 ? 1 : change->sequence);
-    cursor_stop_waiting(cursor);
-    cursor_touch(cursor); /* it is saved as after any change */
-    change->step = CHANGE_DONE;
+    uint8_t key[STORE_KEY_MAX];
+    struct store_value value;
+    if (!change->is_reset) {
+        change->is_reset = true;
+        consumer_reset(
+            cursor->state, change->sequence == 0 ? 1 : change->sequence);
+        cursor_stop_waiting(cursor);
+        cursor_touch(cursor);
+    }
+    bool ok = cursor_value(cursor, NULL, 0, &value, key) &&
+              put_values(change, &value, 1);
+    if (!ok) {
+        consumer_set_dirty(cursor->state);
+    }
+    return ok;
 }
 
 static bool
@@ -354,11 +381,8 @@ step_put(struct change *change)
         refuse(change, BROKER_E_UNKNOWN_CONSUMER, NULL, change->request.name);
         return true;
     }
-    if (change->request.verb == CONSUMERS_RESET) {
-        reset(change);
-        return true;
-    }
-    return put(change, NULL, 0);
+    return change->request.verb == CONSUMERS_RESET ? reset(change)
+                                                   : put(change, NULL, 0);
 }
 
 bool

@@ -103,8 +103,7 @@ give(struct cursor *cursor, struct seat *seat, const struct piece *piece)
     struct core *core = cursor->consumers->core;
     struct block *block = cursor->consumers->block;
     if (piece->count == 1 && piece->bytes > seat->max_bytes) {
-        (void)consumer_bury(
-            cursor->state, seat->place, piece->sequence, piece->sequence);
+        consumer_reject(cursor->state, seat->place, piece->sequence);
         core->totals.dropped_messages++;
         return;
     }
@@ -352,10 +351,17 @@ follow(struct source *source)
     if (source->is_following || first == NULL) {
         return;
     }
+    struct store_port *port = source->consumers->core->options.store;
+    struct store_stream_info info = {0};
+    (void)store_stream_info(port, source->stream, &info);
     source->from = consumer_next_sequence(first->state);
+    if (source->from > info.last_seq) {
+        /* It may begin far behind the end, and others wait for what is next. */
+        source->from = info.last_seq + 1;
+    }
     source->is_following =
-        store_read(source->consumers->core->options.store, source->stream,
-            source->from, FOLLOW_BYTES, true, on_follow, source) == STORE_OK;
+        store_read(port, source->stream, source->from, FOLLOW_BYTES, true,
+            on_follow, source) == STORE_OK;
     if (!source->is_following) {
         cursor_stop_waiting(first);
         cursor_pause(first, CONSUMER_PAUSE_MS, first->trouble);

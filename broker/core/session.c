@@ -367,6 +367,9 @@ session_ignore_input(struct session *session)
     }
     session->input_ended = true;
     subscriptions_stop(session, true);
+    if (session->remote != NULL) {
+        attachments_close(session); /* it can settle nothing any more */
+    }
     if (session->state == SESSION_OPEN && may_get_replies(session)) {
         session->linger_ms =
             session->core->now_ms + session->core->options.half_close_linger_ms;

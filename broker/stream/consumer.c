@@ -297,6 +297,7 @@ consumer_reset(struct consumer *consumer, uint64_t sequence)
         consumer_release(attachment, consumer, attachment->outstanding);
         attachment->low = sequence;
         attachment->acknowledged = 0;
+        attachment->high = attachment->again = 0;
     }
     consumer->next = sequence;
     consumer->dead_failed = false;

@@ -234,7 +234,8 @@ void consumer_gone(
  * it had last, if the deadline has passed and nobody has got it since: that
  * spares a second delivery. Once somebody else has it, it is that one's alone.
  * What an attachment gave back itself (nack), before or after the deadline, it
- * has not any more. Only what it has can be touched.
+ * has not any more; after it, it comes again as it would have, and is new to it
+ * then. Only what it has can be touched.
  *
  * After consumer_reset() an ack for a delivery from before it cannot be told
  * from one for the delivery after it. */
@@ -244,8 +245,9 @@ uint32_t consumer_ack(struct consumer *consumer,
 /* Everything up to `last` that this attachment has and has seen for certain, as
  * it has seen `last`: not what others have, and not what it was given later
  * than that one, because it was with others before or was given back. If it
- * does not have `last`, the highest one below it counts that is above all that
- * it has acknowledged before. */
+ * does not have `last`, the highest one below it counts that it was given
+ * before that one, and that is above all that it has acknowledged before. One
+ * that is yet to be offered, as after a reset, counts for nothing. */
 uint32_t consumer_ack_up_to(struct consumer *consumer,
     struct consumer_attachment *attachment, uint64_t last);
 /* Deliver again, to anybody, after delay_ms (at most CONSUMER_TIME_MAX_MS), or
@@ -261,6 +263,11 @@ uint32_t consumer_touch(struct consumer *consumer,
 /* Dead, whatever its delivery count. */
 uint32_t consumer_bury(struct consumer *consumer,
     struct consumer_attachment *attachment, uint64_t first, uint64_t last);
+
+/* This one cannot be sent to the attachment that it was given to just now: it
+ * is buried. In mode none, which took it for delivered, it is discarded. */
+void consumer_reject(struct consumer *consumer,
+    struct consumer_attachment *attachment, uint64_t sequence);
 
 /* ---- dead letters -------------------------------------------------------- */
 

@@ -147,15 +147,30 @@ consumer_ack(struct consumer *consumer, struct consumer_attachment *attachment,
     return end_span(consumer, attachment, &span, acknowledge);
 }
 
+/* Did it get this one before `last`, which is above and which it has no more?
+ * Yes, if it was given nothing lower since then, or if this one came to it
+ * while it was new. */
+static bool
+came_before(const struct consumer_attachment *attachment,
+    const struct pending_entry *entry, uint64_t last)
+{
+    return last > attachment->again || entry->deliveries == 1;
+}
+
 /* What it has seen for certain when it names this sequence: what it was given
  * up to that message. *given is set; false: nothing. If it does not have that
- * message, the highest one below is meant that it has not gone past before. */
+ * message, the highest one below is meant that came before it, and that it has
+ * not gone past before; unless that message is yet to come, as after a reset.
+ */
 static bool
 has_seen(const struct consumer *consumer,
     const struct consumer_attachment *attachment, uint64_t last,
     uint64_t *given)
 {
     const struct pending *pending = &consumer->pending;
+    if (last >= consumer->next) {
+        return false;
+    }
     uint32_t i = pending_find(pending, last);
     i += i < pending->count && pending_at(pending, i)->sequence == last;
     while (i-- > 0) {
@@ -164,7 +179,8 @@ has_seen(const struct consumer *consumer,
             entry->sequence <= attachment->acknowledged) {
             return false;
         }
-        if (may_end(attachment, entry)) {
+        if (may_end(attachment, entry) &&
+            (entry->sequence == last || came_before(attachment, entry, last))) {
             *given = entry->given;
             return true;
         }
@@ -196,6 +212,20 @@ consumer_bury(struct consumer *consumer, struct consumer_attachment *attachment,
 {
     struct span span = {.first = first, .last = last, .given = UINT64_MAX};
     return end_span(consumer, attachment, &span, bury);
+}
+
+void
+consumer_reject(struct consumer *consumer,
+    struct consumer_attachment *attachment, uint64_t sequence)
+{
+    if (consumer->settings.mode != CONSUMER_ACK_NONE) {
+        (void)consumer_bury(consumer, attachment, sequence, sequence);
+        return;
+    }
+    consumer->count[CONSUMER_UNACKNOWLEDGED]--;
+    consumer->count[CONSUMER_BURIED]++;
+    consumer->count[CONSUMER_DISCARDED]++;
+    consumer->dirty = true;
 }
 
 /* ---- not yet ------------------------------------------------------------- */

@@ -152,6 +152,7 @@ consumer_offer(struct consumer *consumer, uint64_t first, uint32_t n,
         pending_append(&consumer->pending, first, share, picked->index,
             picked->given, clock_ms);
         picked->given += share;
+        picked->high = first + share - 1;
         consumer_hold(picked, consumer, share);
     }
     consumer->count[CONSUMER_OFFERED] += share;

@@ -21,6 +21,8 @@ struct consumer_attachment {
     uint64_t low;
     uint64_t given; /* messages, ever: counts what it holds, in that order */
     uint64_t acknowledged; /* the highest sequence that it has named */
+    uint64_t high;         /* the highest one that it was given */
+    uint64_t again;        /* that, when it last was given a lower one */
 };
 
 /* Time. `clock_ms` is the sum of all steps forward of the caller's clock since

@@ -20,6 +20,19 @@ consumer_next_redelivery(
     return true;
 }
 
+/* It has not seen this one, or has given it back. */
+static void
+give_anew(struct consumer_attachment *attachment, struct pending_entry *entry)
+{
+    entry->holder = attachment->index;
+    entry->given = attachment->given++;
+    if (entry->sequence < attachment->high) {
+        attachment->again = attachment->high;
+    } else {
+        attachment->high = entry->sequence;
+    }
+}
+
 struct consumer_attachment *
 consumer_redeliver(struct consumer *consumer, uint64_t sequence,
     uint64_t now_ms, uint32_t *deliveries)
@@ -39,8 +52,7 @@ consumer_redeliver(struct consumer *consumer, uint64_t sequence,
         return NULL;
     }
     if (entry->holder != attachment->index) {
-        entry->holder = attachment->index;
-        entry->given = attachment->given++;
+        give_anew(attachment, entry);
     }
     entry->deliveries += entry->deliveries < UINT32_MAX;
     entry->time_ms = clock_ms;

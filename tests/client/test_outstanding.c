@@ -118,3 +118,19 @@ Test(outstanding, what_is_not_there_is_taken_for_early)
     cr_assert_eq(outstanding_take_up_to(&outstanding, 12, NULL), 2);
     outstanding_fini(&outstanding);
 }
+
+/* What was settled and is named once more came before what came again. */
+Test(outstanding, what_was_settled_does_not_take_what_came_again)
+{
+    struct outstanding outstanding = {0};
+    cr_assert(outstanding_add(&outstanding, 1, 5));
+    cr_assert_eq(outstanding_take(&outstanding, 3), 1);
+    cr_assert(outstanding_add(&outstanding, 3, 3));
+    cr_assert_eq(outstanding_take_up_to(&outstanding, 5, NULL), 4);
+    cr_assert_eq(outstanding_take_up_to(&outstanding, 5, NULL), 0);
+    cr_assert(outstanding_has(&outstanding, 3));
+    cr_assert(outstanding_add(&outstanding, 6, 6));
+    cr_assert_eq(outstanding_take(&outstanding, 6), 1);
+    cr_assert_eq(outstanding_take_up_to(&outstanding, 6, NULL), 1);
+    outstanding_fini(&outstanding);
+}

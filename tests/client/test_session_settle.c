@@ -223,6 +223,119 @@ Test(settle, cumulative_of_what_came_again)
     expect_nothing_written();
 }
 
+/* Two have to be said, and neither of them is to take in 6. */
+Test(settle, what_is_given_back_is_said_before_either)
+{
+    join_cumulative();
+    cr_assert_eq(fake_stream_messages(fake, id, 5, 3, 1), BROKER_OK);
+    nack(5, 0);
+    fake_write(fake, SIZE_MAX);
+    fake_forget(fake);
+    cr_assert_eq(fake_stream_messages(fake, id, 5, 1, 2), BROKER_OK);
+    nack(6, 500);
+    settle(SESSION_ACK_UP_TO, 7);
+    settle(SESSION_ACK_UP_TO, 5);
+    expect_settle(
+        (struct expected){BROKER_FRAME_NACK, BROKER_NACK_AGAIN, 500, 1, 6, 6});
+    expect_settle(
+        (struct expected){BROKER_FRAME_ACK, BROKER_ACK_UP_TO, 0, 1, 7, 7});
+    expect_settle(
+        (struct expected){BROKER_FRAME_ACK, BROKER_ACK_UP_TO, 0, 1, 5, 5});
+    expect_nothing_written();
+}
+
+/* A consumer whose messages are fetched. */
+static void
+join_for_next(enum broker_ack_mode ack)
+{
+    close_fake();
+    fake = fake_new(BUFFER, BUFFER);
+    fake_open(fake, 0);
+    id = fake_consume(
+        fake, (struct broker_client_consume){.consumer = "billing"}, true);
+    fake_write(fake, SIZE_MAX);
+    fake_forget(fake);
+    cr_assert_eq(fake_consume_reply(fake, id, ack, 100, 1), BROKER_OK);
+}
+
+static void
+fetch_all(void)
+{
+    struct inbox_entry *entry;
+    while ((entry = session_take_event(&fake->session)) != NULL) {
+        broker_client_event_free(&entry->event);
+    }
+}
+
+/* The queue of next() was full when 6 came. */
+static void
+expect_unseen_left_out(enum broker_ack_mode ack)
+{
+    join_for_next(ack);
+    cr_assert_eq(fake_stream_messages(fake, id, 5, 1, 1), BROKER_OK);
+    fake->session.inbox.limit_bytes = 1;
+    cr_assert_eq(fake_stream_messages(fake, id, 6, 1, 1), BROKER_OK);
+    fake->session.inbox.limit_bytes = BUFFER;
+    cr_assert_eq(fake_stream_messages(fake, id, 7, 1, 1), BROKER_OK);
+    fetch_all();
+    settle(SESSION_ACK_UP_TO, 7);
+    struct broker_settle got = fake_take_settle(fake);
+    uint64_t first, last;
+    cr_assert_eq(got.kind, BROKER_ACK_THESE);
+    cr_assert_eq(got.ranges.count, 2);
+    broker_ranges_get(got.ranges, 0, &first, &last);
+    cr_assert(first == 5 && last == 5);
+    broker_ranges_get(got.ranges, 1, &first, &last);
+    cr_assert(first == 7 && last == 7);
+    expect_nothing_written();
+}
+
+Test(settle, up_to_leaves_out_what_did_not_fit_into_the_queue)
+{
+    expect_unseen_left_out(BROKER_ACK_EACH);
+}
+
+Test(settle, cumulative_leaves_out_what_did_not_fit_into_the_queue)
+{
+    expect_unseen_left_out(BROKER_ACK_CUMULATIVE);
+}
+
+/* 5 was fetched on an earlier connection, and on this one nothing yet. */
+Test(settle, up_to_is_for_what_was_fetched)
+{
+    join_for_next(BROKER_ACK_EACH);
+    cr_assert_eq(fake_stream_messages(fake, id, 5, 1, 1), BROKER_OK);
+    fetch_all();
+    fake_lose(fake);
+    fake_open(fake, 0);
+    (void)fake_take_consume(fake);
+    cr_assert_eq(
+        fake_consume_reply(fake, id, BROKER_ACK_EACH, 100, 1), BROKER_OK);
+    cr_assert_eq(fake_stream_messages(fake, id, 3, 1, 2), BROKER_OK);
+    cr_assert_eq(fake_stream_messages(fake, id, 5, 1, 2), BROKER_OK);
+    settle(SESSION_ACK_UP_TO, 5);
+    expect_nothing_written();
+    cr_assert_eq(fake->session.stats.settlements_late, 1);
+    fetch_all();
+    settle(SESSION_ACK_UP_TO, 5);
+    expect_settle(
+        (struct expected){BROKER_FRAME_ACK, BROKER_ACK_THESE, 0, 2, 3, 3});
+}
+
+/* What waits to be fetched when the connection is lost is of before. */
+Test(settle, what_is_fetched_late_is_of_an_earlier_connection)
+{
+    join_for_next(BROKER_ACK_EACH);
+    cr_assert_eq(fake_stream_messages(fake, id, 5, 1, 1), BROKER_OK);
+    fake_lose(fake);
+    fake_open(fake, 0);
+    (void)fake_take_consume(fake);
+    fetch_all();
+    settle(SESSION_ACK, 5);
+    expect_nothing_written();
+    cr_assert_eq(fake->session.stats.settlements_late, 1);
+}
+
 /* Whoever works on 5 has not said that it is done. */
 Test(settle, up_to_leaves_out_what_came_again_later)
 {

@@ -442,6 +442,50 @@ Test(stream, a_position_before_the_last_one_is_used_up)
     cr_assert_eq(fake_position(fake, id, 3, 1, 0), BROKER_E_MALFORMED);
 }
 
+/* What is left of its messages when a subscription ends does not come. */
+Test(stream, a_position_ends_with_its_subscription)
+{
+    uint32_t id = open_reader(false, false);
+    uint32_t plain = fake_subscribe(fake, "a");
+    cr_assert_eq(
+        fake_consume_reply(fake, id, BROKER_ACK_READER, 9, 1), BROKER_OK);
+    cr_assert_eq(fake_suback(fake, plain), BROKER_OK);
+    cr_assert_eq(fake_context(fake, &id, 1, 0), BROKER_OK);
+    cr_assert_eq(fake_position(fake, id, 1, 5, 0), BROKER_OK);
+    cr_assert_eq(fake_message(fake, "orders/new", "x"), BROKER_OK);
+    cr_assert_eq(
+        session_unsubscribe(&fake->session, id, false, NULL, NULL), BROKER_OK);
+    cr_assert_eq(fake_unsuback(fake, id), BROKER_OK);
+    cr_assert_eq(fake_context(fake, &plain, 1, 0), BROKER_OK);
+    cr_assert_eq(fake_message(fake, "a", "x"), BROKER_OK);
+    /* The same by the broker's will, and a POSITION behind it. */
+    uint32_t ended = open_reader(false, false),
+             next = open_reader(false, false);
+    cr_assert_eq(
+        fake_consume_reply(fake, ended, BROKER_ACK_READER, 9, 1), BROKER_OK);
+    cr_assert_eq(
+        fake_consume_reply(fake, next, BROKER_ACK_READER, 9, 1), BROKER_OK);
+    cr_assert_eq(fake_context(fake, &ended, 1, 0), BROKER_OK);
+    cr_assert_eq(fake_position(fake, ended, 1, 2, 0), BROKER_OK);
+    cr_assert_eq(fake_error(fake, ended, BROKER_E_UNKNOWN_STREAM,
+                     BROKER_FRAME_CONSUME, BROKER_CLASS_SUBSCRIPTION),
+        BROKER_OK);
+    cr_assert_eq(fake_stream_messages(fake, next, 1, 1, 0), BROKER_OK);
+}
+
+/* Memory was out, and the rest was dropped. */
+Test(stream, a_gap_may_take_the_rest_of_a_position)
+{
+    uint32_t id = open_reader(false, false);
+    cr_assert_eq(
+        fake_consume_reply(fake, id, BROKER_ACK_READER, 9, 1), BROKER_OK);
+    cr_assert_eq(fake_context(fake, &id, 1, 0), BROKER_OK);
+    cr_assert_eq(fake_position(fake, id, 1, 5, 0), BROKER_OK);
+    cr_assert_eq(fake_message(fake, "orders/new", "x"), BROKER_OK);
+    cr_assert_eq(fake_gap(fake, id, 4, 100), BROKER_OK);
+    cr_assert_eq(fake_stream_messages(fake, id, 6, 1, 0), BROKER_OK);
+}
+
 Test(stream, a_position_past_the_last_number)
 {
     uint32_t id = open_reader(false, false);

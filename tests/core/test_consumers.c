@@ -127,6 +127,26 @@ unsubscribe(struct worker_peer *worker, uint16_t flags)
     fake_mail_settle(worker->peer->net);
 }
 
+/* It waits for replies, and will acknowledge nothing any more. */
+Test(consumers, who_has_half_closed_gets_no_more_work)
+{
+    struct rig rig;
+    work_init(&rig, 2, "");
+    struct fake_peer *asker = work_asker(&rig);
+    struct fake_peer *peer = rig_open(&rig.net, 1);
+    (void)rig_ask(peer, "$sys/consumer/list", "");
+    work_consume(&a, peer, "C", 0);
+    work_join(&b, &rig, 0);
+    work_publish(asker, 4);
+    cr_assert_eq(work_take(&a) + work_take(&b), 4);
+    session_end_of_input(peer->session);
+    fake_mail_settle(&rig.net);
+    cr_assert_eq(work_take(&b), 2, "what it had");
+    work_publish(asker, 4);
+    cr_assert_eq(work_take(&b), 4);
+    rig_fini(&rig);
+}
+
 Test(consumers, unsubscribing_gives_back_at_once_or_after_what_is_queued)
 {
     struct rig rig;

@@ -298,6 +298,27 @@ Test(consumers_again, what_is_too_large_for_a_connection_dies)
     rig_fini(&rig);
 }
 
+Test(consumers_again, what_is_too_large_was_not_delivered)
+{
+    static char large[70000];
+    struct rig rig;
+    work_init(&rig, 1, ",\"ack\":\"none\"");
+    struct fake_peer *asker = work_asker(&rig);
+    struct broker_hello hello = say_hello_default;
+    hello.max_body_bytes = BROKER_BODY_BYTES_MIN;
+    struct fake_peer *peer = expect_open_at(&rig.net, 0, &hello);
+    memset(large, 'x', sizeof large - 1);
+    struct say say = {0};
+    say_publish(&say, 0, "s/t", large);
+    expect_fed(asker, &say);
+    work_publish(asker, 2);
+    work_consume(&a, peer, "C", 0);
+    cr_assert_eq(work_take(&a), 2);
+    cr_assert_eq(work_number(asker, "unacknowledged"), 2);
+    cr_assert_eq(work_number(asker, "discarded"), 1);
+    rig_fini(&rig);
+}
+
 /* ---- ends ---------------------------------------------------------------- */
 
 Test(consumers_again, removing_it_ends_those_who_work_on_it)

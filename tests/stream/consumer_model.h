@@ -50,6 +50,8 @@ struct peer {
     uint32_t id, wanted, window;
     bool stands_by;
     uint64_t acknowledged; /* the highest sequence that it has named */
+    uint64_t high;         /* the highest one that it was given */
+    uint64_t again;        /* that, when it last was given a lower one */
 };
 
 struct commit {

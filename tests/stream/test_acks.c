@@ -130,21 +130,20 @@ Test(consumer_acks, up_to_is_meant_in_the_order_of_the_deliveries)
     rig_fini(&rig);
 }
 
-/* Its deadline has passed, and it is to come again; but who says so does not
- * want it to be acknowledged with others before. */
-Test(consumer_acks, what_was_given_back_late_is_not_acknowledged_either)
+/* It was delivered before the reset, and what is below it after that. */
+Test(consumer_acks, up_to_one_from_before_a_reset_is_for_nothing_after_it)
 {
     struct rig rig;
     struct consumer_settings settings = rig_settings();
     settings.mode = CONSUMER_ACK_CUMULATIVE;
     rig_init(&rig, &settings);
     struct consumer_attachment *a = rig_attach(&rig, 50);
-    rig_offer(&rig, 3, a);
-    rig_pass(&rig, 1000, 3);
-    cr_assert_eq(consumer_nack(rig.consumer, a, 2, 2, 0, rig.now_ms), 1);
-    cr_assert_eq(consumer_ack_up_to(rig.consumer, a, 3), 2);
-    cr_assert_eq(rig_info(&rig).floor, 2);
-    rig_redeliver(&rig, 2, a, 2);
+    rig_offer(&rig, 9, a);
+    consumer_reset(rig.consumer, 1);
+    rig_offer(&rig, 5, a);
+    cr_assert_eq(consumer_ack_up_to(rig.consumer, a, 9), 0);
+    cr_assert_eq(consumer_outstanding(a), 5);
+    cr_assert_eq(consumer_ack_up_to(rig.consumer, a, 5), 5);
     rig_fini(&rig);
 }
 
@@ -160,6 +159,65 @@ Test(consumer_acks, up_to_takes_in_what_came_a_second_time)
     rig_pass(&rig, 1000, 2);
     rig_redeliver(&rig, 1, a, 2);
     cr_assert_eq(consumer_ack_up_to(rig.consumer, a, 2), 2);
+    rig_fini(&rig);
+}
+
+/* The deadline was first: it comes again, and has to be looked at again. */
+Test(consumer_acks, what_is_given_back_too_late_is_not_taken_for_seen)
+{
+    struct rig rig;
+    struct consumer_settings settings = rig_settings();
+    settings.mode = CONSUMER_ACK_CUMULATIVE;
+    rig_init(&rig, &settings);
+    struct consumer_attachment *a = rig_attach(&rig, 50);
+    rig_offer(&rig, 3, a);
+    rig_pass(&rig, 1000, 3);
+    cr_assert_eq(consumer_nack(rig.consumer, a, 1, 1, 0, rig.now_ms), 1);
+    rig_redeliver(&rig, 1, a, 2);
+    uint64_t due;
+    uint32_t deliveries;
+    cr_assert(consumer_next_redelivery(rig.consumer, rig.now_ms, &due));
+    cr_assert_eq(due, 2);
+    cr_assert_eq(consumer_nack(rig.consumer, a, 2, 2, 0, rig.now_ms), 1);
+    cr_assert_eq(
+        consumer_redeliver(rig.consumer, due, rig.now_ms, &deliveries), a);
+    cr_assert_eq(consumer_ack_up_to(rig.consumer, a, 3), 1);
+    cr_assert_eq(rig_info(&rig).floor, 1);
+    cr_assert_eq(consumer_ack_up_to(rig.consumer, a, 2), 2);
+    rig_fini(&rig);
+}
+
+/* 3 has ended; when it came, 1 had been given back. */
+Test(consumer_acks, up_to_one_that_has_ended_leaves_what_came_again)
+{
+    struct rig rig;
+    rig_init(&rig, NULL);
+    struct consumer_attachment *a = rig_attach(&rig, 50);
+    rig_offer(&rig, 3, a);
+    cr_assert_eq(consumer_nack(rig.consumer, a, 1, 1, 0, rig.now_ms), 1);
+    cr_assert_eq(consumer_bury(rig.consumer, a, 2, 3), 2);
+    rig_redeliver(&rig, 1, a, 2);
+    cr_assert_eq(consumer_ack_up_to(rig.consumer, a, 3), 0);
+    cr_assert_eq(consumer_outstanding(a), 1);
+    /* What has come since has come after it. */
+    rig_offer(&rig, 2, a);
+    cr_assert_eq(consumer_bury(rig.consumer, a, 5, 5), 1);
+    cr_assert_eq(consumer_ack_up_to(rig.consumer, a, 5), 2);
+    rig_fini(&rig);
+}
+
+/* What was never given back is known to have come in order. */
+Test(consumer_acks, up_to_one_that_has_ended_takes_what_came_once)
+{
+    struct rig rig;
+    rig_init(&rig, NULL);
+    struct consumer_attachment *a = rig_attach(&rig, 50);
+    rig_offer(&rig, 4, a);
+    cr_assert_eq(consumer_nack(rig.consumer, a, 3, 3, 0, rig.now_ms), 1);
+    cr_assert_eq(consumer_bury(rig.consumer, a, 4, 4), 1);
+    rig_redeliver(&rig, 3, a, 2);
+    cr_assert_eq(consumer_ack_up_to(rig.consumer, a, 4), 2);
+    cr_assert_eq(rig_info(&rig).floor, 3);
     rig_fini(&rig);
 }
 

@@ -82,6 +82,7 @@ offer(struct world *world)
         }
     }
     EXPECT(world, ends || model_outstanding(world, peer->id) <= peer->window);
+    peer->high = ends ? 0 : first + taken - 1;
     world->model.count[CONSUMER_OFFERED] += taken;
     world->model.next += taken;
     return true;
@@ -110,7 +111,7 @@ attach(struct world *world)
     struct peer *peer = &world->peers[world->peer_count];
     peer->window = chance(world, 10) ? 0 : 1 + below(world, 20);
     peer->id = ++world->next_id;
-    peer->acknowledged = 0;
+    peer->acknowledged = peer->high = peer->again = 0;
     peer->wanted = peer->window;
     peer->stands_by = world->settings.mode == CONSUMER_ACK_CUMULATIVE &&
                       world->peer_count > 0;
@@ -268,13 +269,14 @@ choose_range(struct world *world, const struct peer *peer, uint64_t *first,
 static uint64_t
 model_seen(const struct world *world, const struct peer *peer, uint64_t last)
 {
-    uint64_t end = last <= world->last_seq ? last : world->last_seq;
-    for (uint64_t i = end; i > 0; i--) {
+    for (uint64_t i = last < world->model.next ? last : 0; i > 0; i--) {
         const struct message *message = &world->model.messages[i];
         if (i != last && i <= peer->acknowledged) {
             return 0;
         }
-        if (is_meant(world, message, WORD_UP_TO, peer)) {
+        bool came_before =
+            i == last || last > peer->again || message->deliveries == 1;
+        if (came_before && is_meant(world, message, WORD_UP_TO, peer)) {
             return message->given + 1;
         }
     }
@@ -412,6 +414,11 @@ redeliver(struct world *world, uint64_t sequence)
     }
     struct peer *peer = world_peer_of(world, attachment);
     world_expect_least(world, peer);
+    if (message->holder != peer->id && sequence < peer->high) {
+        peer->again = peer->high;
+    } else if (message->holder != peer->id) {
+        peer->high = sequence;
+    }
     *message = (struct message){MESSAGE_OUTSTANDING, message->deliveries + 1,
         peer->id, clock_ms,
         message->holder == peer->id ? message->given : world->given++};
@@ -471,7 +478,8 @@ reset(struct world *world)
     world->model.next = sequence;
     world->dead_failed = false;
     for (uint32_t i = 0; i < world->peer_count; i++) {
-        world->peers[i].acknowledged = 0;
+        struct peer *peer = &world->peers[i];
+        peer->acknowledged = peer->high = peer->again = 0;
     }
     consumer_reset(world->consumer, sequence);
 }

@@ -130,8 +130,9 @@ BROKER_API enum broker_status broker_client_consume_wait(
 BROKER_API enum broker_status broker_client_ack(
     struct broker_client *client, uint32_t subscription, uint64_t sequence);
 
-/* It and all of lower sequences that came before it on this connection are
- * done; what came again after it is not. */
+/* It and all of lower sequences that came before it on this connection (and
+ * were fetched, where that is done with broker_client_next()) are done; what
+ * came again after it is not. */
 BROKER_API enum broker_status broker_client_ack_up_to(
     struct broker_client *client, uint32_t subscription, uint64_t sequence);
 
