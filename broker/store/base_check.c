@@ -62,8 +62,8 @@ change(MDB_txn *txn, MDB_dbi table)
     return mdb_put(txn, table, &key, &data, 0) == MDB_SUCCESS;
 }
 
-/* Is it the system that refuses, and not the file that is damaged? Whoever opens
- * it next is told the same. */
+/* Is it the system that refuses, and not the file that is damaged? Whoever
+ * opens it next is told the same. */
 static bool
 is_refused(int code, size_t map)
 {
