@@ -7,11 +7,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* One without records is for a number alone. */
+static bool
+has_what_it_needs(const struct store_append *append)
+{
+    return append->count > 0 ||
+           (append->bytes == 0 && append->publisher_bytes > 0 &&
+               append->value_count > 0 && !append->batch &&
+               !append->expects_last);
+}
+
 /* The records' checksums, outside the lock. */
 static enum store_status
 check(struct local_port *port, const struct store_append *append)
 {
-    if (append->count == 0 || append->bytes > GROUP_BYTES_MAX / 2 ||
+    if (!has_what_it_needs(append) || append->bytes > GROUP_BYTES_MAX / 2 ||
         append->publisher_bytes > STORE_PUBLISHER_MAX ||
         append->bytes / STORE_RECORD_MIN < append->count ||
         (append->publisher_bytes > 0 && append->number == 0) ||
@@ -67,6 +77,9 @@ judge(struct local *local, struct stream *stream,
     }
     if (then != STORE_OK) {
         return then;
+    }
+    if (append->count == 0) {
+        return local->no_space ? STORE_NO_SPACE : STORE_OK;
     }
     if (stream == NULL || !stream->durable || stream->removing) {
         return STORE_NOT_FOUND;
@@ -179,10 +192,51 @@ count_refusal(struct local *local, enum store_status status)
     local->stats.refused_no_space += status == STORE_NO_SPACE;
 }
 
+static void
+take_number(struct publisher *publisher, const struct store_append *append,
+    struct pending *pending)
+{
+    pending->publisher = publisher;
+    pending->publisher_before = publisher->highest;
+    pending->publisher_first = first_number(append);
+    pending->publisher_last = append->number;
+    publisher->in_flight++;
+    publisher_take(publisher, pending->publisher_first, append->number);
+}
+
+/* What is known of the publisher as it is when this is durable, and values. */
+static enum store_status
+take_number_alone(struct local *local, struct publisher *publisher,
+    const struct store_append *append, struct pending *pending)
+{
+    uint8_t body[PUBLISHER_BODY_MAX];
+    size_t values = values_size(append->values, append->value_count);
+    uint8_t *dst = group_reserve(local,
+        ENTRY_HEAD_BYTES + STORE_PUBLISHER_MAX + PUBLISHER_BODY_MAX + values);
+    if (dst == NULL) {
+        return STORE_MEMORY;
+    }
+    take_number(publisher, append, pending);
+    pending->kind = CHANGE_NUMBER;
+    pending->time_ms = append->time_ms;
+    struct entry known = publisher_entry(publisher, body);
+    known.number = publisher->highest;
+    known.time_ms = append->time_ms;
+    size_t own = entry_size(&known);
+    entry_encode(dst, &known);
+    group_add(local, own);
+    publisher->unwritten = false;
+    values_encode(local, dst + own, append->values, append->value_count);
+    return STORE_OK;
+}
+
 static enum store_status
 take(struct local *local, struct stream *stream, struct publisher *publisher,
     const struct store_append *append, struct pending *pending)
 {
+    if (append->count == 0) {
+        return take_number_alone(local, publisher, append, pending);
+    }
     uint64_t time_ms = append->time_ms > stream->open_time_ms
                            ? append->time_ms
                            : stream->open_time_ms;
@@ -202,12 +256,7 @@ take(struct local *local, struct stream *stream, struct publisher *publisher,
     stream->flight_records += append->count;
     stream->flight_bytes += append->bytes;
     if (publisher != NULL) {
-        pending->publisher = publisher;
-        pending->publisher_before = publisher->highest;
-        pending->publisher_first = first_number(append);
-        pending->publisher_last = append->number;
-        publisher->in_flight++;
-        publisher_take(publisher, pending->publisher_first, append->number);
+        take_number(publisher, append, pending);
     }
     return STORE_OK;
 }

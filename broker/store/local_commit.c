@@ -95,6 +95,10 @@ static void
 settle(struct local *local, struct pending *pending)
 {
     struct stream *stream = pending->stream;
+    if (pending->status == STORE_OK && pending->kind == CHANGE_NUMBER) {
+        publisher_store(&local->publishers, pending->publisher,
+            pending->publisher_last, pending->time_ms);
+    }
     if (pending->status != STORE_OK || stream == NULL) {
         return;
     }

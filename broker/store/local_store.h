@@ -82,6 +82,7 @@ struct stream {
 
 enum change_kind {
     CHANGE_APPEND,
+    CHANGE_NUMBER, /* of a publisher, and values */
     CHANGE_CREATE,
     CHANGE_LIMITS,
     CHANGE_TRIM,

@@ -433,3 +433,95 @@ Test(refusal, of_too_many_none_becomes_a_duplicate)
     expect_no_lies(rig, stream, full);
     contract_free(rig);
 }
+
+/* ---- numbers without records --------------------------------------------- */
+
+static struct store_append
+number_alone(uint32_t number, const struct store_value *value)
+{
+    return (struct store_append){.publisher = "me",
+        .publisher_bytes = 2,
+        .number = number,
+        .values = value,
+        .value_count = 1,
+        .time_ms = CONTRACT_TIME};
+}
+
+Test(number, is_taken_with_a_value_and_no_records)
+{
+    struct contract *rig = contract_new();
+    uint32_t stream = contract_stream(rig, "S", NULL);
+    struct store_value value = contract_value("key", "five");
+    cr_assert_eq(publish(rig, stream, 4, 4), STORE_OK);
+    cr_assert_eq(contract_store(rig, number_alone(5, &value)).status, STORE_OK);
+    for (unsigned i = 0; i < 4; i++) {
+        contract_expect_value(rig, "key", "five");
+        cr_assert_eq(retry(rig, stream, 4), STORE_DUPLICATE);
+        cr_assert_eq(retry(rig, stream, 5), STORE_DUPLICATE);
+        struct store_value other = contract_value("key", "other");
+        struct store_append again = number_alone(5, &other);
+        again.is_retry = true;
+        cr_assert_eq(contract_store(rig, again).status, STORE_DUPLICATE);
+        contract_expect_ids(rig, stream, 4, 1);
+        contract_reopen(rig, i % 2 == 0);
+    }
+    cr_assert_eq(retry(rig, stream, 6), STORE_OK);
+    contract_free(rig);
+}
+
+Test(number, stands_behind_what_came_before_it)
+{
+    struct contract *rig = contract_new();
+    uint32_t stream = contract_stream(rig, "S", NULL);
+    struct store_value value = contract_value("key", "two");
+    struct contract_answer answers[3];
+    contract_append(rig, 0, numbered(stream, "me", 1, 1, 1), &answers[0]);
+    contract_append(rig, 0, number_alone(2, &value), &answers[1]);
+    contract_append(rig, 0, numbered(stream, "me", 3, 3, 1), &answers[2]);
+    contract_wait(rig, &answers[2].came);
+    for (unsigned i = 0; i < 3; i++) {
+        cr_assert_eq(answers[i].result.status, STORE_OK);
+    }
+    contract_reopen(rig, true);
+    for (uint32_t n = 1; n <= 3; n++) {
+        cr_assert_eq(retry(rig, stream, n), STORE_DUPLICATE);
+    }
+    contract_expect_value(rig, "key", "two");
+    contract_free(rig);
+}
+
+Test(number, alone_keeps_the_refusals_before_it)
+{
+    struct contract *rig = contract_new();
+    uint32_t stream = contract_stream(rig, "S", NULL);
+    struct store_value value = contract_value("key", "two");
+    struct store_append refused = numbered(stream, "me", 1, 1, 1);
+    refused.expects_last = true;
+    refused.expected_last = 7;
+    cr_assert_eq(contract_store(rig, refused).status, STORE_CONFLICT);
+    cr_assert_eq(contract_store(rig, number_alone(2, &value)).status, STORE_OK);
+    for (unsigned i = 0; i < 2; i++) {
+        cr_assert_eq(retry(rig, stream, 1), STORE_CONFLICT);
+        contract_reopen(rig, true);
+    }
+    contract_free(rig);
+}
+
+Test(number, alone_needs_a_publisher_and_a_value)
+{
+    struct contract *rig = contract_new();
+    struct store_value value = contract_value("key", "x");
+    struct store_append wrong[] = {number_alone(1, &value),
+        number_alone(1, &value), number_alone(1, &value),
+        number_alone(1, &value)};
+    wrong[0].publisher_bytes = 0;
+    wrong[1].value_count = 0;
+    wrong[2].batch = true;
+    wrong[3].expects_last = true;
+    for (size_t i = 0; i < 4; i++) {
+        cr_assert_eq(
+            store_append(rig->ports[0].port, &wrong[i], contract_done, NULL),
+            STORE_INVALID);
+    }
+    contract_free(rig);
+}

@@ -48,7 +48,7 @@ find_or_add_publisher(struct memory_store *store, struct memory_call *call)
 static uint32_t
 first_number(const struct store_append *append)
 {
-    if (append->batch || append->count == 1) {
+    if (append->batch || append->count <= 1) {
         return append->number;
     }
     uint32_t first = append->number - (append->count - 1);
@@ -203,7 +203,7 @@ append_records(struct memory_store *store, struct memory_call *call,
 {
     struct memory_stream *stream =
         memory_find_stream(store, call->append.stream);
-    if (failure != STORE_OK) {
+    if (failure != STORE_OK || call->append.count == 0) {
         return failure;
     }
     if (stream == NULL) {

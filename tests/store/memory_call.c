@@ -113,11 +113,13 @@ memory_call_has_records(
     if (call->piece == NULL) {
         return false;
     }
-    call->piece->memory = malloc(append->bytes);
+    call->piece->memory = malloc(append->bytes + 1);
     if (call->piece->memory == NULL) {
         return false;
     }
-    memcpy(call->piece->memory, append->records, append->bytes);
+    if (append->count > 0) {
+        memcpy(call->piece->memory, append->records, append->bytes);
+    }
     call->piece->records = call->piece->memory;
     call->piece->bytes = append->bytes;
     call->piece->count = append->count;
@@ -140,7 +142,11 @@ memory_append_is_valid(const struct store_append *append)
         }
         position += bytes;
     }
-    return append->count != 0 && position == append->bytes &&
+    bool is_number_alone = append->publisher_bytes > 0 &&
+                           append->value_count > 0 && !append->batch &&
+                           !append->expects_last;
+    return (append->count != 0 || is_number_alone) &&
+           position == append->bytes &&
            append->publisher_bytes <= STORE_PUBLISHER_MAX &&
            memory_values_are_valid(append->values, append->value_count);
 }
