@@ -33,8 +33,7 @@ struct durable {
     int status; /* enum store_status, once answered */
     bool answered, retains;
     bool is_at_home; /* which routes it; all others do that here */
-    bool was_for_later;
-    bool is_left; /* its stream does not capture its topic any more */
+    bool is_left;    /* its stream does not capture its topic any more */
 };
 
 enum broker_status
@@ -269,20 +268,12 @@ answer(struct durable *durable)
     }
 }
 
-/* Was its number stored, as far as the store can tell? */
-static bool
-is_stored(const struct durable *durable)
-{
-    return durable->status == STORE_OK ||
-           (durable->status == STORE_DUPLICATE && !durable->was_for_later);
-}
-
 static void
 tell(const struct durable *durable, struct wait *wait)
 {
     wait->is_duplicate =
         durable->status == STORE_DUPLICATE || durable->status == STORE_UNSURE;
-    if (is_stored(durable)) {
+    if (durable->status == STORE_OK || durable->status == STORE_DUPLICATE) {
         wait_stored(wait, durable->capture, durable->sequence);
     } else {
         wait->status = durable_status(durable->status);
@@ -356,7 +347,6 @@ durable_new(
         durable->claim = session->remote->claim;
         claim_publishes(durable->claim);
         durable->retains = request->retains;
-        durable->was_for_later = request->was_for_later;
         /* One that is not kept is of this moment only. */
         if (request->run->route != NULL && request->run->route->is_kept) {
             durable->route = request->run->route;

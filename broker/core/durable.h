@@ -33,9 +33,6 @@ struct durable_request {
     bool is_batch; /* the run has one number */
     bool is_retry;
     bool retains; /* one message, which is to be retained */
-    /* It has a DELIVER_AT, which is past. The first try may have come before
-     * that, of which the store's numbers say nothing (schedule.h). */
-    bool was_for_later;
     bool expects_last;
     uint64_t expected_last;
 };

@@ -419,7 +419,6 @@ publish_captured(struct session *session, const struct broker_publish *publish,
         .id = publish->id,
         .is_retry = (publish->flags & BROKER_PUBLISH_RETRY) != 0,
         .retains = (publish->flags & BROKER_PUBLISH_RETAIN) != 0,
-        .was_for_later = particulars->deliver_at_ms != 0,
         .expects_last = particulars->expects_last,
         .expected_last = particulars->expected_last};
     /* One that is late is published at once. */

@@ -7,12 +7,13 @@
  * durable, and tells home. At its time home stores it in the stream that
  * captures its topic by then, in one commit with its end here, and routes it;
  * or, if there is none, routes it and ends it. So it survives a restart, and
- * enters its stream once. Home knows the next ones, a bounded number; when
+ * enters its stream once; a retry is known by its number, which the store takes
+ * with it. Home knows the next ones, a bounded number; when
  * these have been published it looks for more in the store.
  *
  * In the store (space STORE_SPACE_SCHEDULE), integers in network byte order:
- *   key    u64 time, then 'p', the publisher and its u32 number, so that a
- *          retry takes the place of what it repeats; or 'r' and random bytes
+ *   key    u64 time, then 'p', the publisher and its u32 number; or, if it has
+ *          none, 'r' and random bytes
  *   value  u16 format 1, u16 zero, then the PUBLISH frame
  */
 #ifndef BROKER_CORE_SCHEDULE_H

@@ -21,6 +21,9 @@ struct scheduling {
     struct wait *wait;
     struct capture *capture; /* holds a reference */
     struct letter_scheduled key;
+    const struct session *session; /* only while it asks */
+    uint32_t number;
+    bool is_retry;
     enum store_status status;
     bool answered;
 };
@@ -69,6 +72,26 @@ scheduling_free(struct scheduling *scheduling)
     free(scheduling);
 }
 
+/* With its publisher's number, if it has one: a retry is then known for one,
+ * whenever it comes. */
+static enum store_status
+put_value(struct scheduling *scheduling, const struct store_value *value)
+{
+    struct core *core = scheduling->core;
+    uint8_t publisher[STORE_PUBLISHER_MAX];
+    if (scheduling->number == 0) {
+        return store_put(core->options.store, value, 1, on_put, scheduling);
+    }
+    struct store_append append = {.publisher = publisher,
+        .publisher_bytes = durable_publisher(scheduling->session, publisher),
+        .number = scheduling->number,
+        .is_retry = scheduling->is_retry,
+        .values = value,
+        .value_count = 1,
+        .time_ms = core->wall_ms};
+    return store_append(core->options.store, &append, on_put, scheduling);
+}
+
 static enum store_status
 put(struct scheduling *scheduling, const struct output_run *slice)
 {
@@ -83,8 +106,7 @@ put(struct scheduling *scheduling, const struct output_run *slice)
         .key_bytes = scheduling->key.key_bytes,
         .data = bytes,
         .bytes = HEAD_BYTES + slice->bytes};
-    enum store_status status = store_put(
-        scheduling->core->options.store, &value, 1, on_put, scheduling);
+    enum store_status status = put_value(scheduling, &value);
     free(bytes);
     return status;
 }
@@ -105,6 +127,9 @@ schedule_publish(struct session *session, const struct broker_publish *publish,
     }
     scheduling->core = core;
     scheduling->capture = capture_ref(capture);
+    scheduling->session = session;
+    scheduling->number = publish->id;
+    scheduling->is_retry = (publish->flags & BROKER_PUBLISH_RETRY) != 0;
     TAILQ_INSERT_TAIL(&core->schedulings, scheduling, link);
     make_key(session, deliver_at_ms, publish->id, &scheduling->key);
     enum store_status status = put(scheduling, &run->slice);
@@ -113,6 +138,7 @@ schedule_publish(struct session *session, const struct broker_publish *publish,
         hold_for_store(session);
         return false;
     }
+    scheduling->session = NULL;
     struct wait *wait = wait_new(session, publish->id, 1);
     scheduling->wait = wait;
     if (wait != NULL && publish->id == 0) {
@@ -143,6 +169,18 @@ tell_home(struct scheduling *scheduling)
     return true;
 }
 
+static void
+tell(const struct scheduling *scheduling, struct wait *wait)
+{
+    enum store_status status = scheduling->status;
+    wait->is_duplicate = status == STORE_DUPLICATE || status == STORE_UNSURE;
+    if (status == STORE_OK || status == STORE_DUPLICATE) {
+        wait_stored(wait, scheduling->capture, 0);
+    } else {
+        wait->status = durable_status((int)status);
+    }
+}
+
 void
 schedulings_run(struct core *core)
 {
@@ -153,10 +191,8 @@ schedulings_run(struct core *core)
             return;
         }
         struct wait *wait = first->wait;
-        if (wait != NULL && first->status == STORE_OK) {
-            wait_stored(wait, first->capture, 0);
-        } else if (wait != NULL) {
-            wait->status = durable_status((int)first->status);
+        if (wait != NULL) {
+            tell(first, wait);
         }
         scheduling_free(first);
         if (wait != NULL) {

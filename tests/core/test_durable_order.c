@@ -216,9 +216,40 @@ Test(durable_order, a_refused_message_for_later_is_not_said_to_be_stored)
     peer = stream_peer_as(&rig, 1, SESSION);
     later.flags = BROKER_PUBLISH_RETRY;
     feed_field(peer, &later);
-    expect_duplicate(peer, 1); /* answered, nobody knows how */
+    expect_error(peer, BROKER_E_DISK_FULL, 1, BROKER_FRAME_PUBLISH);
     expect_nothing(peer);
     cr_assert_eq(rig_messages(&rig, "S"), 1);
+    rig_fini(&rig);
+}
+
+/* Before its time, after it, and after a crash. */
+Test(durable_order, a_retry_of_a_message_for_later_is_stored_once)
+{
+    struct rig rig;
+    rig_init_stream(&rig, TWO);
+    struct fake_peer *peer = stream_peer_as(&rig, 1, SESSION);
+    struct say_field later = {.id = 1,
+        .tag = DELIVER_AT,
+        .value = FAKE_WALL_MS + rig.net.now_ms + 1000,
+        .topic = "s/a",
+        .payload = "1"};
+    feed_field(peer, &later);
+    feed_one(peer, 2, 0, "2");
+    fake_drop(peer); /* before it has heard anything */
+    later.flags = BROKER_PUBLISH_RETRY;
+    for (unsigned i = 0; i < 3; i++) {
+        peer = stream_peer_as(&rig, i % 2, SESSION);
+        feed_field(peer, &later);
+        expect_stored_before(peer, 1);
+        expect_nothing(peer);
+        (void)fake_advance(&rig.net, 2000);
+        cr_assert_eq(rig_messages(&rig, "S"), 2);
+        if (i == 1) {
+            rig_restart(&rig, true);
+        } else {
+            fake_drop(peer);
+        }
+    }
     rig_fini(&rig);
 }
 
