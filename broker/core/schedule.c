@@ -543,3 +543,18 @@ schedule_due(const struct core *core)
     }
     return due_ms;
 }
+
+uint64_t
+schedule_bytes(const struct core *core)
+{
+    const struct scheduled *one;
+    uint64_t bytes = 0;
+    if (core->schedule == NULL) {
+        return 0;
+    }
+    TAILQ_FOREACH(one, &core->schedule->running, place)
+    {
+        bytes += one->frame == NULL ? 0 : one->frame->capacity;
+    }
+    return bytes;
+}

@@ -54,6 +54,8 @@ struct schedule *schedule_new(struct core *core);
 void schedule_free(struct schedule *schedule);
 void schedule_run(struct core *core);
 uint64_t schedule_due(const struct core *core);
+/* Memory of the messages that are being published. */
+uint64_t schedule_bytes(const struct core *core);
 
 /* A letter: something was stored. */
 void schedule_on_scheduled(

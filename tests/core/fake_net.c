@@ -5,6 +5,7 @@
 
 #include "consumers_internal.h"
 #include "output_check.h"
+#include "schedule.h"
 #include "session.h"
 #include "store.h"
 
@@ -264,12 +265,13 @@ consumers_capacity(const struct core *core)
     return bytes + (consumers->block == NULL ? 0 : consumers->block->capacity);
 }
 
-/* All memory in use is accounted for: the shared receive block, retained values
- * and what durable consumers have. */
+/* All memory in use is accounted for: the shared receive block, retained
+ * values, what durable consumers and the schedule have. */
 static void
 check_baseline(struct fake_net *net, struct core *core)
 {
-    uint64_t known = retained_capacity(core) + consumers_capacity(core);
+    uint64_t known = retained_capacity(core) + consumers_capacity(core) +
+                     schedule_bytes(core);
     known += core->intake.current == NULL ? 0 : core->intake.current->capacity;
     fake_require(net, net->crashed || core->pool.bytes_in_use == known,
         "blocks are in use and nobody has them");

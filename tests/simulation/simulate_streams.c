@@ -330,16 +330,82 @@ read_with(struct world *world, struct stream_reader *reader)
     }
 }
 
+/* Those for later come when it is their time. */
+static bool
+all_have_come(const struct world *world, uint32_t p)
+{
+    const struct publisher *publisher = &world->publishers[p];
+    bool come[MESSAGES] = {false};
+    for (uint64_t sequence = 1; sequence < SEQUENCES; sequence++) {
+        if (world->seen[sequence].publisher == p + 1) {
+            come[world->seen[sequence].message] = true;
+        }
+    }
+    for (uint32_t i = 0; i < publisher->message_count; i++) {
+        const struct message *message = &publisher->messages[i];
+        if (message->deliver_at_ms != 0 && message->state == MESSAGE_STORED &&
+            !come[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool
 all_is_quiet(struct world *world)
 {
     for (uint32_t i = 0; i < world->publisher_count; i++) {
-        if (world->publishers[i].pending_count > 0) {
+        if (world->publishers[i].pending_count > 0 ||
+            !all_have_come(world, i)) {
             return false;
         }
     }
     return world->readers[0].at_end && world->undertaker.at_end &&
            members_are_done(world, false);
+}
+
+/* Each message of the publisher against where readers saw it. */
+static void
+check_publisher(struct world *world, uint32_t p)
+{
+    const struct publisher *publisher = &world->publishers[p];
+    uint64_t at[MESSAGES] = {0};
+    uint64_t last = 0;
+    for (uint64_t sequence = 1; sequence < SEQUENCES; sequence++) {
+        if (world->seen[sequence].publisher != p + 1) {
+            continue;
+        }
+        uint32_t i = world->seen[sequence].message;
+        if (at[i] != 0) {
+            world_fail(world, "message %" PRIu32 " is stored twice", i);
+        }
+        at[i] = sequence;
+    }
+    for (uint32_t i = 0; i < publisher->message_count; i++) {
+        const struct message *message = &publisher->messages[i];
+        if (at[i] != 0 && message->deliver_at_ms == 0) {
+            if (at[i] <= last) {
+                world_fail(world, "message %" PRIu32 " is out of order", i);
+            }
+            last = at[i];
+        }
+        if (message->state == MESSAGE_STORED && at[i] == 0) {
+            world_fail(world,
+                "message %" PRIu32 " was acknowledged and is "
+                "lost",
+                i);
+        }
+        if (message->state == MESSAGE_REFUSED && at[i] != 0) {
+            world_fail(world, "message %" PRIu32 " was refused and stored", i);
+        }
+        if (message->sequence != 0 && message->sequence != at[i]) {
+            world_fail(world, "message %" PRIu32 " has another sequence", i);
+        }
+        if (message->batch != 0 &&
+            (at[message->batch - 1] == 0) != (at[i] == 0)) {
+            world_fail(world, "a batch is stored in part");
+        }
+    }
 }
 
 /* Everybody is answered, one reader has read everything, and the consumers are
@@ -373,50 +439,11 @@ finish(struct world *world)
             return;
         }
     }
+    for (uint32_t i = 0; i < world->publisher_count; i++) {
+        check_publisher(world, i);
+    }
     (void)members_are_done(world, true);
     world_fail(world, "somebody waits for ever");
-}
-
-/* Each message of the publisher against where readers saw it. */
-static void
-check_publisher(struct world *world, uint32_t p)
-{
-    const struct publisher *publisher = &world->publishers[p];
-    uint64_t at[MESSAGES] = {0};
-    uint64_t last = 0;
-    for (uint64_t sequence = 1; sequence < SEQUENCES; sequence++) {
-        if (world->seen[sequence].publisher != p + 1) {
-            continue;
-        }
-        uint32_t i = world->seen[sequence].message;
-        if (at[i] != 0) {
-            world_fail(world, "message %" PRIu32 " is stored twice", i);
-        }
-        at[i] = sequence;
-    }
-    for (uint32_t i = 0; i < publisher->message_count; i++) {
-        const struct message *message = &publisher->messages[i];
-        if (at[i] != 0 && at[i] <= last) {
-            world_fail(world, "message %" PRIu32 " is out of order", i);
-        }
-        last = at[i] != 0 ? at[i] : last;
-        if (message->state == MESSAGE_STORED && at[i] == 0) {
-            world_fail(world,
-                "message %" PRIu32 " was acknowledged and is "
-                "lost",
-                i);
-        }
-        if (message->state == MESSAGE_REFUSED && at[i] != 0) {
-            world_fail(world, "message %" PRIu32 " was refused and stored", i);
-        }
-        if (message->sequence != 0 && message->sequence != at[i]) {
-            world_fail(world, "message %" PRIu32 " has another sequence", i);
-        }
-        if (message->batch != 0 &&
-            (at[message->batch - 1] == 0) != (at[i] == 0)) {
-            world_fail(world, "a batch is stored in part");
-        }
-    }
 }
 
 static uint64_t
@@ -460,7 +487,8 @@ main(int argc, char **argv)
         "a retry is told to be a duplicate", "the disk is full",
         "the store failed", "the power is cut", "the broker is restarted",
         "something is delivered again", "something is given back",
-        "there are dead letters", "up to a message that came again", NULL};
+        "there are dead letters", "a message for later is stored",
+        "up to a message that came again", NULL};
     struct program program = {.name = "simulate-streams",
         .workers_max = FAKE_WORKERS_MAX,
         .run = run,

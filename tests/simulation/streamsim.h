@@ -36,6 +36,7 @@ struct message {
     enum message_state state;
     uint64_t sequence; /* that was told; 0: none */
     uint32_t batch;    /* the first message of the same batch, plus 1; or 0 */
+    uint64_t deliver_at_ms; /* or 0 */
 };
 
 /* A publish that was not answered. */

@@ -46,9 +46,19 @@ message_frame(const struct world *world, const struct publisher *publisher,
     snprintf(topic, sizeof topic, "s/%" PRIu32, index_of(world, publisher));
     int n = snprintf(payload, sizeof payload, "%" PRIu32 " %" PRIu32,
         index_of(world, publisher), message);
+    uint8_t later[16];
+    size_t later_bytes = 0;
+    uint64_t deliver_at_ms = publisher->messages[message].deliver_at_ms;
+    if (deliver_at_ms != 0 &&
+        broker_tlv_put_u64(later, sizeof later, &later_bytes,
+            BROKER_TAG_CRITICAL | BROKER_TAG_DELIVER_AT,
+            deliver_at_ms) != BROKER_OK) {
+        world_fail(world, "a time of the test does not fit");
+    }
     struct broker_publish publish = {.flags = flags,
         .id = id,
         .topic = say_text(topic),
+        .headers = {later, later_bytes},
         .payload = {(const uint8_t *)payload, (size_t)n}};
     size_t size = 0;
     if (broker_publish_encode(&publish, dst, cap, &size) != BROKER_OK) {
@@ -117,6 +127,10 @@ publisher_publish(struct world *world, struct publisher *publisher)
             publisher->messages[publisher->message_count++].batch =
                 is_batch ? pending.first + 1 : 0;
         }
+        if (!is_batch && random_chance(random, 10)) {
+            publisher->messages[pending.first].deliver_at_ms =
+                FAKE_WALL_MS + world->net.now_ms + random_below(random, 3000);
+        }
         publisher->pending[publisher->pending_count++] = pending;
         say_pending(world, publisher, &pending, false, &say);
     }
@@ -146,6 +160,15 @@ settle(struct world *world, struct publisher *publisher, uint32_t number,
     memmove(first, first + 1, publisher->pending_count * sizeof *first);
 }
 
+/* The one that is answered next. */
+static bool
+is_for_later(const struct publisher *publisher)
+{
+    const struct pending *first = &publisher->pending[0];
+    return publisher->pending_count > 0 &&
+           publisher->messages[first->first].deliver_at_ms != 0;
+}
+
 static void
 on_puback(struct world *world, struct publisher *publisher,
     const struct broker_frame *frame)
@@ -159,9 +182,13 @@ on_puback(struct world *world, struct publisher *publisher,
     }
     if ((puback.flags & BROKER_PUBACK_DUPLICATE) != 0) {
         program_saw(world->program, "a retry is told to be a duplicate");
-    } else if (!broker_tlv_find(puback.tlvs, BROKER_TAG_SEQUENCE, &value) ||
-               !broker_tlv_u64(value, &sequence) || sequence == 0) {
-        world_fail(world, "PUBACK names no sequence");
+    } else if (!broker_tlv_find(puback.tlvs, BROKER_TAG_SEQUENCE, &value)) {
+        if (!is_for_later(publisher)) {
+            world_fail(world, "PUBACK names no sequence");
+        }
+        program_saw(world->program, "a message for later is stored");
+    } else if (!broker_tlv_u64(value, &sequence) || sequence == 0) {
+        world_fail(world, "PUBACK names a bad sequence");
     }
     for (uint32_t i = 0; i < puback.count; i++) {
         uint32_t before = puback.count - 1 - i;
