@@ -33,8 +33,8 @@ struct durable {
     int status; /* enum store_status, once answered */
     bool answered, retains;
     bool is_at_home; /* which routes it; all others do that here */
-    bool was_for_later;
-    bool is_left; /* its stream does not capture its topic any more */
+    bool is_unsure;  /* the store may take a refusal for what it has */
+    bool is_left;    /* its stream does not capture its topic any more */
 };
 
 enum broker_status
@@ -274,7 +274,7 @@ static bool
 is_stored(const struct durable *durable)
 {
     return durable->status == STORE_OK ||
-           (durable->status == STORE_DUPLICATE && !durable->was_for_later);
+           (durable->status == STORE_DUPLICATE && !durable->is_unsure);
 }
 
 static void
@@ -356,7 +356,8 @@ durable_new(
         durable->claim = session->remote->claim;
         claim_publishes(durable->claim);
         durable->retains = request->retains;
-        durable->was_for_later = request->was_for_later;
+        durable->is_unsure =
+            request->was_for_later || session_is_unsure(session, request->id);
         /* One that is not kept is of this moment only. */
         if (request->run->route != NULL && request->run->route->is_kept) {
             durable->route = request->run->route;

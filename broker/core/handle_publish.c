@@ -70,6 +70,9 @@ publish_refuse(struct session *session, const struct broker_publish *publish,
         refusal.topic = publish->topic;
         session->core->totals.denied_publishes++;
     }
+    if (publish->id != 0 && code != BROKER_E_NO_SUBSCRIBERS) {
+        session_become_unsure(session, publish->id);
+    }
     session_refuse_numbered(session, &refusal);
 }
 

@@ -8,6 +8,7 @@
 
 #include "memory.h"
 #include "memory_internal.h"
+#include "rights.h"
 #include "session.h"
 
 #include <criterion/criterion.h>
@@ -245,6 +246,40 @@ Test(durable_order, what_was_forgotten_is_not_said_to_be_stored)
     expect_error(peer, BROKER_E_STREAM_FULL, 3, BROKER_FRAME_PUBLISH);
     expect_stored_before(peer, 4);
     expect_nothing(peer);
+    cr_assert_eq(rig_messages(&rig, "S"), 2);
+    rig_fini(&rig);
+}
+
+/* What was refused before it came to the store is below its highest number all
+ * the same, and would not be refused any more. */
+Test(durable_order, what_the_store_never_saw_is_not_said_to_be_stored)
+{
+    static const char *const topics[] = {"s/secret"};
+    struct rig rig;
+    rig_init_stream(&rig, TWO);
+    struct fake_peer *peer = stream_peer_as(&rig, 1, SESSION);
+    session_set_rights(
+        peer->session, rights_without(RIGHTS_PUBLISH, "s/secret"));
+    feed_publish(peer, 1, "s/a");
+    feed_publish(peer, 2, "s/secret");
+    feed_topics(peer, 3, 0, topics, 1);
+    feed_publish(peer, 4, "s/a");
+    fake_drop(peer);
+    for (uint32_t worker = 0; worker < TWO; worker++) {
+        peer = stream_peer_as(&rig, worker, SESSION);
+        for (uint32_t id = 1; id <= 4; id++) {
+            feed_field(peer, &(struct say_field){.id = id,
+                                 .flags = BROKER_PUBLISH_RETRY,
+                                 .topic = "s/secret"});
+        }
+        feed_topics(peer, 3, BROKER_BATCH_RETRY, topics, 1);
+        for (uint32_t id = 1; id <= 3; id++) {
+            expect_duplicate(peer, id);
+        }
+        expect_stored_before(peer, 4);
+        expect_duplicate(peer, 3);
+        expect_nothing(peer);
+    }
     cr_assert_eq(rig_messages(&rig, "S"), 2);
     rig_fini(&rig);
 }
