@@ -13,9 +13,10 @@
 
 #include <criterion/criterion.h>
 
-#define TWO        2
-#define SESSION    5u
-#define DELIVER_AT (BROKER_TAG_CRITICAL | BROKER_TAG_DELIVER_AT)
+#define TWO           2
+#define SESSION       5u
+#define DELIVER_AT    (BROKER_TAG_CRITICAL | BROKER_TAG_DELIVER_AT)
+#define EXPECTED_LAST (BROKER_TAG_CRITICAL | BROKER_TAG_EXPECTED_LAST_SEQUENCE)
 
 static void
 say_one(struct say *say, uint32_t id, uint16_t flags, const char *payload)
@@ -281,5 +282,40 @@ Test(durable_order, what_the_store_never_saw_is_not_said_to_be_stored)
         expect_nothing(peer);
     }
     cr_assert_eq(rig_messages(&rig, "S"), 2);
+    rig_fini(&rig);
+}
+
+/* What the stream's last sequence will be by then nobody can expect. */
+Test(durable_order, a_message_for_later_expects_no_sequence)
+{
+    struct rig rig;
+    struct say say = {0};
+    rig_init_stream(&rig, TWO);
+    struct fake_peer *peer = stream_peer(&rig, 1);
+    for (uint32_t id = 1; id <= 2; id++) {
+        uint8_t fields[32];
+        uint8_t frame[64];
+        size_t field_bytes = 0;
+        size_t bytes;
+        uint64_t time_ms = FAKE_WALL_MS + rig.net.now_ms;
+        cr_assert_eq(broker_tlv_put_u64(fields, sizeof fields, &field_bytes,
+                         EXPECTED_LAST, 77),
+            BROKER_OK);
+        cr_assert_eq(broker_tlv_put_u64(fields, sizeof fields, &field_bytes,
+                         DELIVER_AT, id == 1 ? time_ms + 1000 : time_ms - 1),
+            BROKER_OK);
+        struct broker_publish publish = {.id = id,
+            .topic = say_text("s/a"),
+            .headers = {fields, field_bytes}};
+        cr_assert_eq(
+            broker_publish_encode(&publish, frame, sizeof frame, &bytes),
+            BROKER_OK);
+        say_bytes(&say, frame, bytes);
+        expect_fed(peer, &say);
+        expect_error(peer, BROKER_E_BAD_REQUEST, id, BROKER_FRAME_PUBLISH);
+    }
+    (void)fake_advance(&rig.net, 2000);
+    expect_nothing(peer);
+    cr_assert_eq(rig_messages(&rig, "S"), 0);
     rig_fini(&rig);
 }
