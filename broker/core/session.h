@@ -52,10 +52,11 @@ struct session_remote {
     uint64_t held_workers; /* with publishers that wait while this session is
                               full: a bit each */
     uint32_t making_count, wait_count, retiring_count;
-    bool is_suspended; /* no frame is processed before a letter came */
-    bool is_settling;  /* in wait.c: what was held is going out */
-    bool is_deaf;      /* half-closed, and waits for members to retire */
-    bool is_blocked;   /* a SUBSCRIBE waits until nothing is held */
+    uint32_t unanswered; /* the first number that will not be answered, or 0 */
+    bool is_suspended;   /* no frame is processed before a letter came */
+    bool is_settling;    /* in wait.c: what was held is going out */
+    bool is_deaf;        /* half-closed, and waits for members to retire */
+    bool is_blocked;     /* a SUBSCRIBE waits until nothing is held */
     TAILQ_ENTRY(session_remote) storing; /* with HOLD_STORE */
     uint64_t storing_ms;                 /* then: when to say so */
     struct reader_list readers;          /* of streams */

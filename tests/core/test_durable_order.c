@@ -195,6 +195,29 @@ Test(durable_order, the_last_word_comes_after_what_has_no_number)
     rig_fini(&rig);
 }
 
+/* What is with the store was not answered, and may be refused yet. */
+Test(durable_order, the_last_word_names_what_was_answered)
+{
+    struct rig rig;
+    rig_init_stream(&rig, TWO);
+    for (uint32_t answered = 0; answered < 3; answered++) {
+        struct fake_peer *peer = stream_peer(&rig, 1);
+        for (uint32_t id = 1; id <= answered; id++) {
+            feed_one(peer, id, 0, "x");
+            (void)expect_frame(peer, BROKER_FRAME_PUBACK);
+        }
+        rig_set_manual(&rig);
+        feed_one(peer, answered + 1, 0, "y");
+        feed_publish(peer, answered + 2, "plain");
+        session_expel(peer->session, BROKER_E_AUTH_FAILED);
+        struct broker_frame frame = expect_frame(peer, BROKER_FRAME_GOAWAY);
+        cr_assert_eq(frame.id, answered, "%u, not %u", frame.id, answered);
+        rig_commit(&rig);
+        memory_of(rig.store)->options.auto_commit = true;
+    }
+    rig_fini(&rig);
+}
+
 /* ---- what is said of a retry --------------------------------------------- */
 
 /* The number is below one that was stored, and was not stored itself. */
