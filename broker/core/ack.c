@@ -61,6 +61,22 @@ session_settle(struct session *session, uint32_t id)
 }
 
 void
+session_become_unsure(struct session *session, uint32_t id)
+{
+    if (session->unsure_publish == 0 ||
+        identity_number_above(id, session->unsure_publish)) {
+        session->unsure_publish = id;
+    }
+}
+
+bool
+session_is_unsure(const struct session *session, uint32_t id)
+{
+    return id != 0 && session->unsure_publish != 0 &&
+           !identity_number_above(id, session->unsure_publish);
+}
+
+void
 ack_note(struct session *session, uint32_t first_id, uint32_t count,
     uint32_t matched, uint32_t refused)
 {

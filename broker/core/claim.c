@@ -87,6 +87,7 @@ claim_end(struct session *session)
     session->remote->claim = NULL;
     claim->session = NULL;
     claim->last_publish = session->last_publish;
+    claim->unsure_publish = session->unsure_publish;
     leave_if_over(session->core, claim); /* else when the grant comes */
 }
 
@@ -101,7 +102,8 @@ claim_write_leaving(struct core *core)
         exchange_write(exchange, EXCHANGE_HOME, LETTER_LEAVE)->claim =
             (struct letter_claim){.claim = claim,
                 .identity = claim->identity,
-                .last_publish = claim->last_publish};
+                .last_publish = claim->last_publish,
+                .unsure_publish = claim->unsure_publish};
     }
 }
 
@@ -141,6 +143,7 @@ claim_on_grant(struct core *core, const struct letter_claim *letter)
         return;
     }
     session->last_publish = letter->last_publish;
+    session->unsure_publish = letter->unsure_publish;
     session->remote->is_suspended = false;
     session_open(session, claim->hello_id);
     session_resume(session);
@@ -174,7 +177,8 @@ grant(struct core *core, struct identity *identity, uint32_t worker,
     exchange_write(core->exchange, worker, LETTER_GRANT)->claim =
         (struct letter_claim){.claim = claim,
             .identity = identity,
-            .last_publish = identity->last_publish};
+            .last_publish = identity->last_publish,
+            .unsure_publish = identity->unsure_publish};
 }
 
 static void
@@ -218,6 +222,9 @@ claim_on_leave(
     struct identity *identity = letter->identity;
     if (letter->last_publish != 0) {
         identity->last_publish = letter->last_publish;
+    }
+    if (letter->unsure_publish != 0) {
+        identity->unsure_publish = letter->unsure_publish;
     }
     struct claim *taker = identity->taker;
     identity->holder = identity->taker = NULL;

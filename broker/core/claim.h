@@ -27,6 +27,7 @@ struct claim {
     struct session *session;   /* NULL: it gave the claim up */
     struct identity *identity; /* home's ticket, once granted */
     uint32_t last_publish;     /* when it was given up */
+    uint32_t unsure_publish;   /* the same */
     uint32_t hello_id;         /* to be answered by WELCOME */
     uint32_t publishing; /* with the store, and not routed yet: durable.c */
     bool opens;          /* WELCOME waits for the grant */

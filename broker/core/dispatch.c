@@ -83,6 +83,16 @@ dispatch_frame(struct session *session, const struct broker_frame *frame,
     return frame_bytes;
 }
 
+/* A publish is refused by its header alone. */
+static void
+become_unsure(struct session *session, const struct broker_header *header)
+{
+    if (header->id != 0 && (header->type == BROKER_FRAME_PUBLISH ||
+                               header->type == BROKER_FRAME_PUBLISH_BATCH)) {
+        session_become_unsure(session, header->id);
+    }
+}
+
 /* A frame was refused by its header. Either it is skipped or the connection
  * ends. */
 static void
@@ -121,6 +131,7 @@ refuse_header(
                 session_settle(session, header.id);
             }
         }
+        become_unsure(session, &header);
     }
     session_refuse(session, &refusal);
 }
@@ -139,6 +150,7 @@ session_shed_input(struct session *session)
         struct refusal refusal = {.code = BROKER_E_MEMORY,
             .id = header.id,
             .frame_type = header.type};
+        become_unsure(session, &header);
         session_refuse(session, &refusal);
     }
 }

@@ -33,6 +33,7 @@ struct durable {
     int status; /* enum store_status, once answered */
     bool answered, retains;
     bool is_at_home; /* which routes it; all others do that here */
+    bool is_unsure;  /* the store may take a refusal for what it has */
     bool is_left;    /* its stream does not capture its topic any more */
 };
 
@@ -268,12 +269,20 @@ answer(struct durable *durable)
     }
 }
 
+/* Was its number stored, as far as the store can tell? */
+static bool
+is_stored(const struct durable *durable)
+{
+    return durable->status == STORE_OK ||
+           (durable->status == STORE_DUPLICATE && !durable->is_unsure);
+}
+
 static void
 tell(const struct durable *durable, struct wait *wait)
 {
     wait->is_duplicate =
         durable->status == STORE_DUPLICATE || durable->status == STORE_UNSURE;
-    if (durable->status == STORE_OK || durable->status == STORE_DUPLICATE) {
+    if (is_stored(durable)) {
         wait_stored(wait, durable->capture, durable->sequence);
     } else {
         wait->status = durable_status(durable->status);
@@ -347,6 +356,7 @@ durable_new(
         durable->claim = session->remote->claim;
         claim_publishes(durable->claim);
         durable->retains = request->retains;
+        durable->is_unsure = session_is_unsure(session, request->id);
         /* One that is not kept is of this moment only. */
         if (request->run->route != NULL && request->run->route->is_kept) {
             durable->route = request->run->route;

@@ -134,6 +134,9 @@ refuse(struct session *session, const struct broker_frame *frame,
     if (status == BROKER_E_PUBLISH_DENIED) {
         session->core->totals.denied_publishes++;
     }
+    if (frame->id != 0) {
+        session_become_unsure(session, frame->id);
+    }
     session_refuse_numbered(session, &refusal);
 }
 

@@ -70,6 +70,9 @@ publish_refuse(struct session *session, const struct broker_publish *publish,
         refusal.topic = publish->topic;
         session->core->totals.denied_publishes++;
     }
+    if (publish->id != 0 && code != BROKER_E_NO_SUBSCRIBERS) {
+        session_become_unsure(session, publish->id);
+    }
     session_refuse_numbered(session, &refusal);
 }
 
@@ -408,6 +411,17 @@ publish_plainly(struct session *session, const struct broker_publish *publish,
     return route_particular(session, publish, particulars->reply_to, run);
 }
 
+/* Can what is asked of the stream be done? */
+static enum broker_status
+check_captured(const struct particulars *particulars, const char **text)
+{
+    if (particulars->expects_last && particulars->deliver_at_ms != 0) {
+        *text = "a message with DELIVER_AT has no EXPECTED_LAST_SEQUENCE";
+        return BROKER_E_BAD_REQUEST;
+    }
+    return BROKER_OK;
+}
+
 /* False: it waits for the store. */
 static bool
 publish_captured(struct session *session, const struct broker_publish *publish,
@@ -450,6 +464,9 @@ publish_particular(struct session *session,
     }
     if (status == BROKER_OK && publish->topic.data[0] != '$') {
         status = capture_of(session->core, publish->topic, &capture);
+    }
+    if (capture != NULL) {
+        status = check_captured(particulars, &text);
     }
     if (status == BROKER_OK && capture != NULL) {
         done = publish_captured(session, publish, particulars, run, capture);

@@ -36,7 +36,8 @@ struct identity {
             uint32_t holder_worker, taker_worker;
         };
     };
-    uint32_t last_publish; /* highest number settled, or 0 */
+    uint32_t last_publish;   /* highest number settled, or 0 */
+    uint32_t unsure_publish; /* of the session; see session.h */
     bool is_gone;
     uint64_t owner; /* session_owner */
     uint8_t id[BROKER_SESSION_BYTES];

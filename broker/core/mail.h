@@ -119,7 +119,7 @@ struct letter {
         struct letter_claim {
             struct claim *claim;
             struct identity *identity; /* home's */
-            uint32_t last_publish;
+            uint32_t last_publish, unsure_publish;
             enum broker_status status;
         } claim;
         struct letter_full {

@@ -11,7 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* So much is read at once, and read on when no more than that is queued. */
+/* So much is read at once, and read on when no more than that is queued; less
+ * where less than twice as much may be queued. */
 #define READ_BYTES (256u * 1024u)
 
 static void pump(struct reader *reader);
@@ -29,6 +30,8 @@ reader_new(struct session *session, struct subscription *subscription,
     reader->core = session->core;
     reader->subscription = subscription;
     reader->capture = capture_ref(capture);
+    uint64_t most = session->output.max_bytes / 2;
+    reader->read_bytes = most < READ_BYTES ? (size_t)most : READ_BYTES;
     reader->ends_there = (consume->options & BROKER_CONSUME_END) != 0;
     reader->filter_bytes = (uint16_t)consume->filter.len;
     if (consume->filter.len > 0) {
@@ -246,7 +249,12 @@ static void
 on_batch(struct reader *reader, const struct store_batch *batch)
 {
     struct output_run run;
-    if (!reader_fill(reader, batch, &run)) {
+    enum reader_filled filled = reader_fill(reader, batch, &run);
+    if (filled == READER_NO_ROOM &&
+        output_has_no_data(&reader->subscription->session->output)) {
+        reader->read_bytes = reader->read_bytes / 2 + 1;
+    }
+    if (filled != READER_FILLED) {
         wait_for_memory(reader);
         return;
     }
@@ -294,11 +302,11 @@ on_read(void *arg, const struct store_batch *batch)
 }
 
 static bool
-has_room(const struct session *session)
+has_room(const struct reader *reader)
 {
-    const struct output *output = &session->output;
-    return output->bytes <= READ_BYTES &&
-           output_fits(output, READ_BYTES + READ_BYTES / 4);
+    const struct output *output = &reader->subscription->session->output;
+    size_t bytes = reader->read_bytes;
+    return output->bytes <= bytes && output_fits(output, bytes + bytes / 4);
 }
 
 /* Read on, if it may. */
@@ -310,7 +318,7 @@ pump(struct reader *reader)
         session->state != SESSION_OPEN || reader->subscription->draining) {
         return;
     }
-    if (!has_room(session)) {
+    if (!has_room(reader)) {
         if (output_has_no_data(&session->output)) {
             wait_for_memory(reader); /* nothing will leave the queue */
         }
@@ -318,7 +326,7 @@ pump(struct reader *reader)
     }
     enum store_status status =
         store_read(reader->core->options.store, reader->capture->stream,
-            reader->next, READ_BYTES, reader->at_end, on_read, reader);
+            reader->next, reader->read_bytes, reader->at_end, on_read, reader);
     if (status == STORE_OK) {
         reader->is_reading = true;
     } else {

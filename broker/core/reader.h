@@ -31,6 +31,7 @@ struct reader {
     struct subscription *subscription; /* NULL: it has ended */
     struct capture *capture;           /* holds a reference */
     uint64_t next;                     /* sequence to read from */
+    size_t read_bytes;                 /* so much is read at once */
     bool is_reading;                   /* a callback of the store is to come */
     bool is_open;                      /* CONSUME_REPLY was sent */
     bool is_waiting;                   /* for memory */
@@ -72,9 +73,12 @@ struct output_run;
 
 /* Make what the batch holds for this reader into frames, in a new block, of
  * which the caller gets the reference. run->block NULL: nothing in it is for
- * the reader. False: memory is out. */
-bool reader_fill(struct reader *reader, const struct store_batch *batch,
-    struct output_run *run);
+ * the reader. NO_ROOM: other readers of the session were faster, or POSITIONs
+ * take more than the messages; it is to be read again, in smaller pieces if the
+ * queue is empty. A single message is always made. */
+enum reader_filled { READER_FILLED, READER_NO_ROOM, READER_NO_MEMORY };
+enum reader_filled reader_fill(struct reader *reader,
+    const struct store_batch *batch, struct output_run *run);
 /* The same for "there is nothing more for now". */
 bool reader_fill_end(struct reader *reader, struct output_run *run);
 

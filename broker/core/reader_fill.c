@@ -216,7 +216,16 @@ filling_of(struct reader *reader, const struct store_batch *batch, uint8_t *dst)
         .filter = {.filter = {reader->filter, reader->filter_bytes}}};
 }
 
-bool
+static bool
+has_room(const struct session *session, const struct store_batch *batch,
+    size_t bytes)
+{
+    bool is_single = batch->run_count == 1 && batch->runs[0].count == 1;
+    return output_fits(&session->output, bytes) ||
+           (is_single && output_has_no_data(&session->output));
+}
+
+enum reader_filled
 reader_fill(struct reader *reader, const struct store_batch *batch,
     struct output_run *run)
 {
@@ -228,11 +237,14 @@ reader_fill(struct reader *reader, const struct store_batch *batch,
     struct filling counted = filling_of(reader, batch, NULL);
     fill(&counted, batch, info.first_seq);
     if (counted.pos == 0) {
-        return true;
+        return READER_FILLED;
+    }
+    if (!has_room(reader->subscription->session, batch, counted.pos)) {
+        return READER_NO_ROOM;
     }
     struct block *block = block_new(&core->pool, counted.pos);
     if (block == NULL) {
-        return false;
+        return READER_NO_MEMORY;
     }
     struct filling written = filling_of(reader, batch, block->data);
     fill(&written, batch, info.first_seq);
@@ -241,7 +253,7 @@ reader_fill(struct reader *reader, const struct store_batch *batch,
         .data = block->data,
         .bytes = written.pos,
         .messages = (uint32_t)written.messages};
-    return true;
+    return READER_FILLED;
 }
 
 bool

@@ -24,6 +24,7 @@ struct scheduling {
     const struct session *session; /* only while it asks */
     uint32_t number;
     bool is_retry;
+    bool is_unsure; /* the store may take a refusal for what it has */
     enum store_status status;
     bool answered;
 };
@@ -130,6 +131,7 @@ schedule_publish(struct session *session, const struct broker_publish *publish,
     scheduling->session = session;
     scheduling->number = publish->id;
     scheduling->is_retry = (publish->flags & BROKER_PUBLISH_RETRY) != 0;
+    scheduling->is_unsure = session_is_unsure(session, publish->id);
     TAILQ_INSERT_TAIL(&core->schedulings, scheduling, link);
     make_key(session, deliver_at_ms, publish->id, &scheduling->key);
     enum store_status status = put(scheduling, &run->slice);
@@ -174,7 +176,8 @@ tell(const struct scheduling *scheduling, struct wait *wait)
 {
     enum store_status status = scheduling->status;
     wait->is_duplicate = status == STORE_DUPLICATE || status == STORE_UNSURE;
-    if (status == STORE_OK || status == STORE_DUPLICATE) {
+    if (status == STORE_OK ||
+        (status == STORE_DUPLICATE && !scheduling->is_unsure)) {
         wait_stored(wait, scheduling->capture, 0);
     } else {
         wait->status = durable_status((int)status);

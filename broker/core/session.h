@@ -52,10 +52,11 @@ struct session_remote {
     uint64_t held_workers; /* with publishers that wait while this session is
                               full: a bit each */
     uint32_t making_count, wait_count, retiring_count;
-    bool is_suspended; /* no frame is processed before a letter came */
-    bool is_settling;  /* in wait.c: what was held is going out */
-    bool is_deaf;      /* half-closed, and waits for members to retire */
-    bool is_blocked;   /* a SUBSCRIBE waits until nothing is held */
+    uint32_t unanswered; /* the first number that will not be answered, or 0 */
+    bool is_suspended;   /* no frame is processed before a letter came */
+    bool is_settling;    /* in wait.c: what was held is going out */
+    bool is_deaf;        /* half-closed, and waits for members to retire */
+    bool is_blocked;     /* a SUBSCRIBE waits until nothing is held */
     TAILQ_ENTRY(session_remote) storing; /* with HOLD_STORE */
     uint64_t storing_ms;                 /* then: when to say so */
     struct reader_list readers;          /* of streams */
@@ -102,6 +103,9 @@ struct session {
     uint32_t max_body_bytes;
     uint32_t heartbeat_ms;
     uint32_t last_publish;
+    /* Highest publish number that was refused before it came to the store,
+     * which does not know of that; or 0. */
+    uint32_t unsure_publish;
     bool knows_streams;      /* HELLO said so */
     uint32_t retry_after_ms; /* for GOAWAY */
     uint32_t skip_bytes;     /* of a refused frame, still to come */
@@ -233,6 +237,12 @@ struct refusal {
     bool ends_subscription;   /* the one with the id, whatever the code says */
 };
 void session_refuse(struct session *session, const struct refusal *refusal);
+/* It was refused before it came to the store. */
+void session_become_unsure(struct session *session, uint32_t id);
+/* May the store take the number for one that was stored, although it was
+ * refused? */
+bool session_is_unsure(const struct session *session, uint32_t id);
+
 /* Refuse what has a publish number, which is settled by that, unless it is
  * 0. */
 void session_refuse_numbered(

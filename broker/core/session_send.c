@@ -162,6 +162,15 @@ session_notice(struct session *session, enum broker_status code, uint64_t limit,
     }
 }
 
+/* The highest number up to which everything was answered; or 0. */
+static uint32_t
+last_answered(const struct session *session)
+{
+    const struct session_remote *remote = session->remote;
+    return remote != NULL && remote->unanswered != 0 ? remote->unanswered - 1
+                                                     : session->last_publish;
+}
+
 void
 session_send_goaway(struct session *session, const char *text)
 {
@@ -178,7 +187,7 @@ session_send_goaway(struct session *session, const char *text)
             text_bytes(text)) != BROKER_OK) {
         tlv_bytes = 0;
     }
-    struct broker_goaway goaway = {.id = session->last_publish,
+    struct broker_goaway goaway = {.id = last_answered(session),
         .code = (uint16_t)session->close_code,
         .retry_after_ms = session->retry_after_ms,
         .tlvs = {tlvs, tlv_bytes}};

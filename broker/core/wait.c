@@ -375,6 +375,9 @@ wait_abandon(struct session *session)
             release(session, wait->held_end);
         }
         says = says && wait->missing == 0; /* nothing may overtake it */
+        if (!says && remote->unanswered == 0) {
+            remote->unanswered = wait->first_id;
+        }
         TAILQ_REMOVE(&remote->waits, wait, link);
         wait->session = NULL;
         if (wait->missing == 0) {

@@ -96,8 +96,8 @@ struct store_append {
     uint32_t stream;
     const uint8_t *records; /* `count` of them, back to back; copied */
     size_t bytes;
-    /* At least 1. Or 0: no records and no stream; only the publisher's number is
-     * taken, as if records were stored with it, and the values are put. */
+    /* At least 1. Or 0: no records and no stream; only the publisher's number
+     * is taken, as if records were stored with it, and the values are put. */
     uint32_t count;
     /* Store only if the last sequence of the stream (0: it never had one) is
      * this one. */

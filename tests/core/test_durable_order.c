@@ -8,13 +8,15 @@
 
 #include "memory.h"
 #include "memory_internal.h"
+#include "rights.h"
 #include "session.h"
 
 #include <criterion/criterion.h>
 
-#define TWO        2
-#define SESSION    5u
-#define DELIVER_AT (BROKER_TAG_CRITICAL | BROKER_TAG_DELIVER_AT)
+#define TWO           2
+#define SESSION       5u
+#define DELIVER_AT    (BROKER_TAG_CRITICAL | BROKER_TAG_DELIVER_AT)
+#define EXPECTED_LAST (BROKER_TAG_CRITICAL | BROKER_TAG_EXPECTED_LAST_SEQUENCE)
 
 static void
 say_one(struct say *say, uint32_t id, uint16_t flags, const char *payload)
@@ -193,6 +195,29 @@ Test(durable_order, the_last_word_comes_after_what_has_no_number)
     rig_fini(&rig);
 }
 
+/* What is with the store was not answered, and may be refused yet. */
+Test(durable_order, the_last_word_names_what_was_answered)
+{
+    struct rig rig;
+    rig_init_stream(&rig, TWO);
+    for (uint32_t answered = 0; answered < 3; answered++) {
+        struct fake_peer *peer = stream_peer(&rig, 1);
+        for (uint32_t id = 1; id <= answered; id++) {
+            feed_one(peer, id, 0, "x");
+            (void)expect_frame(peer, BROKER_FRAME_PUBACK);
+        }
+        rig_set_manual(&rig);
+        feed_one(peer, answered + 1, 0, "y");
+        feed_publish(peer, answered + 2, "plain");
+        session_expel(peer->session, BROKER_E_AUTH_FAILED);
+        struct broker_frame frame = expect_frame(peer, BROKER_FRAME_GOAWAY);
+        cr_assert_eq(frame.id, answered, "%u, not %u", frame.id, answered);
+        rig_commit(&rig);
+        memory_of(rig.store)->options.auto_commit = true;
+    }
+    rig_fini(&rig);
+}
+
 /* ---- what is said of a retry --------------------------------------------- */
 
 /* The number is below one that was stored, and was not stored itself. */
@@ -277,5 +302,74 @@ Test(durable_order, what_was_forgotten_is_not_said_to_be_stored)
     expect_stored_before(peer, 4);
     expect_nothing(peer);
     cr_assert_eq(rig_messages(&rig, "S"), 2);
+    rig_fini(&rig);
+}
+
+/* What was refused before it came to the store is below its highest number all
+ * the same, and would not be refused any more. */
+Test(durable_order, what_the_store_never_saw_is_not_said_to_be_stored)
+{
+    static const char *const topics[] = {"s/secret"};
+    struct rig rig;
+    rig_init_stream(&rig, TWO);
+    struct fake_peer *peer = stream_peer_as(&rig, 1, SESSION);
+    session_set_rights(
+        peer->session, rights_without(RIGHTS_PUBLISH, "s/secret"));
+    feed_publish(peer, 1, "s/a");
+    feed_publish(peer, 2, "s/secret");
+    feed_topics(peer, 3, 0, topics, 1);
+    feed_publish(peer, 4, "s/a");
+    fake_drop(peer);
+    for (uint32_t worker = 0; worker < TWO; worker++) {
+        peer = stream_peer_as(&rig, worker, SESSION);
+        for (uint32_t id = 1; id <= 4; id++) {
+            feed_field(peer, &(struct say_field){.id = id,
+                                 .flags = BROKER_PUBLISH_RETRY,
+                                 .topic = "s/secret"});
+        }
+        feed_topics(peer, 3, BROKER_BATCH_RETRY, topics, 1);
+        for (uint32_t id = 1; id <= 3; id++) {
+            expect_duplicate(peer, id);
+        }
+        expect_stored_before(peer, 4);
+        expect_duplicate(peer, 3);
+        expect_nothing(peer);
+    }
+    cr_assert_eq(rig_messages(&rig, "S"), 2);
+    rig_fini(&rig);
+}
+
+/* What the stream's last sequence will be by then nobody can expect. */
+Test(durable_order, a_message_for_later_expects_no_sequence)
+{
+    struct rig rig;
+    struct say say = {0};
+    rig_init_stream(&rig, TWO);
+    struct fake_peer *peer = stream_peer(&rig, 1);
+    for (uint32_t id = 1; id <= 2; id++) {
+        uint8_t fields[32];
+        uint8_t frame[64];
+        size_t field_bytes = 0;
+        size_t bytes;
+        uint64_t time_ms = FAKE_WALL_MS + rig.net.now_ms;
+        cr_assert_eq(broker_tlv_put_u64(fields, sizeof fields, &field_bytes,
+                         EXPECTED_LAST, 77),
+            BROKER_OK);
+        cr_assert_eq(broker_tlv_put_u64(fields, sizeof fields, &field_bytes,
+                         DELIVER_AT, id == 1 ? time_ms + 1000 : time_ms - 1),
+            BROKER_OK);
+        struct broker_publish publish = {.id = id,
+            .topic = say_text("s/a"),
+            .headers = {fields, field_bytes}};
+        cr_assert_eq(
+            broker_publish_encode(&publish, frame, sizeof frame, &bytes),
+            BROKER_OK);
+        say_bytes(&say, frame, bytes);
+        expect_fed(peer, &say);
+        expect_error(peer, BROKER_E_BAD_REQUEST, id, BROKER_FRAME_PUBLISH);
+    }
+    (void)fake_advance(&rig.net, 2000);
+    expect_nothing(peer);
+    cr_assert_eq(rig_messages(&rig, "S"), 0);
     rig_fini(&rig);
 }

@@ -472,3 +472,68 @@ Test(reader, ends_when_it_may_no_more)
     cr_assert_eq(rig.net.cores[1]->totals.revoked_subscriptions, 1);
     rig_fini(&rig);
 }
+
+/* ---- many at once -------------------------------------------------------- */
+
+/* So many readers of one connection get all of the stream, with nothing
+ * missing, however little may be queued for it. */
+static void
+read_at_once(uint32_t readers, uint64_t max_output_bytes, uint32_t stored,
+    size_t text_bytes)
+{
+    struct rig rig;
+    struct say say = {0};
+    uint64_t messages = 0;
+    uint32_t ended = 0;
+    struct broker_frame frame;
+    rig_init_stream(&rig, 1);
+    struct fake_peer *peer = stream_peer(&rig, 0);
+    char *text = calloc(1, text_bytes + 1);
+    cr_assert_not_null(text);
+    memset(text, 'x', text_bytes);
+    for (uint32_t id = 1; id <= stored; id++) {
+        say_publish(&say, id, "s/a", text);
+        expect_fed(peer, &say);
+        say = (struct say){0};
+        (void)fake_advance(&rig.net, 1);
+    }
+    free(text);
+    cr_assert_eq(rig_messages(&rig, "S"), stored);
+    rig.net.core->options.max_output_bytes = max_output_bytes;
+    peer = stream_peer(&rig, 0);
+    for (uint32_t id = 1; id <= readers; id++) {
+        say_consume(&say, &(struct broker_consume){.id = id,
+                              .stream = say_text("S"),
+                              .start = BROKER_START_FIRST,
+                              .options = BROKER_CONSUME_END});
+    }
+    expect_fed(peer, &say);
+    for (uint32_t i = 0; i < 10 * readers && ended < readers; i++) {
+        (void)fake_advance(&rig.net, 1000);
+        fake_take_all(peer);
+        while (fake_next(peer, &frame)) {
+            cr_assert_neq(frame.type, BROKER_FRAME_GAP);
+            messages += frame.type == BROKER_FRAME_PUBLISH;
+            ended += frame.type == BROKER_FRAME_UNSUBACK;
+        }
+    }
+    cr_assert_eq(ended, readers, "%u readers have come to the end", ended);
+    cr_assert_eq(messages, (uint64_t)stored * readers);
+    rig_fini(&rig);
+}
+
+Test(reader, several_of_one_connection_are_not_too_slow)
+{
+    read_at_once(16, 1u << 20, 20, 15000);
+}
+
+Test(reader, one_whose_connection_may_have_little_queued)
+{
+    read_at_once(1, 128u << 10, 20, 15000);
+}
+
+/* Their times are told as well, each by itself. */
+Test(reader, small_messages_that_take_more_than_their_bytes)
+{
+    read_at_once(1, 128u << 10, 3000, 1);
+}

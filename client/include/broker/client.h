@@ -426,7 +426,8 @@ struct broker_client_outgoing {
     size_t header_count; /* all headers and reply_to: at most 65535 bytes */
     /* For a topic that a stream captures (PROTOCOL.md 5.13). The first two need
      * a broker that knows streams (BROKER_E_UNSUPPORTED_TYPE) and a stream
-     * (BROKER_E_NOT_CAPTURED); a message with either is acknowledged. */
+     * (BROKER_E_NOT_CAPTURED), and exclude each other (BROKER_E_BAD_REQUEST); a
+     * message with either is acknowledged. */
     bool expects_last; /* store it only if expected_last_sequence is the last
                           one of the stream (0: if there never was one); else
                           BROKER_E_WRONG_LAST_SEQUENCE */
