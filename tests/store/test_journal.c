@@ -561,6 +561,35 @@ Test(journal, a_checkpoint_is_made_between_reads)
     cr_assert_gt(rig_stats(&rig).checkpoints, before);
 }
 
+/* What was lost in the journal is told by whoever reads past it, also while the
+ * rest is in memory, and also where the reading begins with it. */
+Test(journal, what_is_damaged_is_counted_by_those_who_read)
+{
+    rig_open(&rig);
+    uint32_t stream = rig_ensure(&rig, "S", NULL);
+    for (uint32_t tag = 1; tag <= 10; tag++) {
+        cr_assert_eq(append(stream, 1, tag), STORE_OK);
+    }
+    die(false);
+    size_t last = last_batch("journal-00000000");
+    size_t each = 40 + 40 + 4 + 100; /* of a batch with one record of 100 */
+    damage("journal-00000000", last - 4 * each + 150);
+    for (int round = 0; round < 2; round++) { /* from memory, then from disk */
+        rig_open(&rig);
+        cr_assert_gt(rig_stats(&rig).damaged + (uint64_t)round, 0);
+        for (uint64_t from = 1; from <= 10; from++) {
+            struct rig_read read = rig_read(&rig, stream, from, 1 << 20);
+            uint64_t lost = from <= 6 ? 1 : 0;
+            cr_assert_eq(read.next, 11);
+            cr_assert_eq(read.count, 11 - from - lost);
+            cr_assert_eq(read.damaged, lost, "round %d from %lu: %lu", round,
+                from, read.damaged);
+        }
+        rig_close(&rig);
+    }
+    rig_open(&rig);
+}
+
 /* ---- retention ----------------------------------------------------------- */
 
 /* A block whose records cannot be told apart any more is no reason to look for
