@@ -383,11 +383,9 @@ do_head(struct local *local, struct job *job)
     stream->head_asked = false;
     free(stream->head);
     stream->head = head;
-    if (none && stream->counted <= stream->disk_last) {
-        stream->counted = stream->disk_last + 1; /* lost to damage */
-        if (stream->state.first_seq < stream->counted) {
-            stream->state.first_seq = stream->counted;
-        }
+    if (none && stream->state.first_seq <= stream->disk_last &&
+        stream->counted <= stream->disk_last) {
+        stream->state.first_seq = stream->disk_last + 1; /* lost to damage */
     }
     if (head != NULL || none) {
         local_retain(local, stream);

@@ -624,3 +624,28 @@ Test(journal, a_damaged_block_is_trimmed_like_any_other)
     }
     rig_open(&rig);
 }
+
+/* What was lost on disk does not use up what the stream may keep. */
+Test(journal, what_is_lost_on_disk_is_not_counted_as_kept)
+{
+    const struct store_limits limits = {.max_bytes = 30000};
+    rig_open(&rig);
+    uint32_t stream = rig_ensure(&rig, "S", &limits);
+    cr_assert_eq(rig_append(&rig, stream, 250, 1), STORE_OK);
+    rig_close(&rig);
+    uint8_t *data;
+    size_t bytes;
+    cr_assert(sim_base_item(base, BASE_BLOCKS, 0, &data, &bytes));
+    cr_assert_not(sim_base_item(base, BASE_BLOCKS, 1, &data, &bytes));
+    cr_assert(sim_base_item(base, BASE_BLOCKS, 0, &data, &bytes));
+    data[8] ^= 1; /* the checksum of its only entry */
+    rig_open(&rig);
+    for (uint32_t tag = 251; tag <= 500; tag += 10) {
+        cr_assert_eq(rig_append(&rig, stream, 10, tag), STORE_OK);
+        struct rig_read read = rig_read(&rig, stream, 251, 1 << 20);
+        cr_assert_eq(read.first, 251, "%lu", read.first);
+        cr_assert_eq(read.count, tag + 9 - 250);
+    }
+    cr_assert_eq(rig_info(&rig, stream).bytes, 25000);
+    cr_assert_eq(rig_info(&rig, stream).records, 250);
+}
