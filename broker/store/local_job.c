@@ -84,8 +84,6 @@ read_entry(struct disk_read *read, const struct entry *entry)
         uint64_t seq = entry->first_seq + i;
         if (left < RECORD_HEAD || record_bytes(record) > left) {
             /* The length does not hold: nor can what is behind be found. */
-            uint64_t first = seq > read->from ? seq : read->from;
-            reading->damaged += entry->first_seq + entry->count - first;
             reading->next = entry->first_seq + entry->count;
             return;
         }
@@ -95,10 +93,9 @@ read_entry(struct disk_read *read, const struct entry *entry)
                 read->full = true;
                 return;
             }
-            if (checksum(record, bytes) !=
-                get_u32(entry->checksums + (size_t)i * 4)) {
-                reading->damaged++;
-            } else if (!add_record(read, seq, entry->time_ms, record, bytes)) {
+            if (checksum(record, bytes) ==
+                    get_u32(entry->checksums + (size_t)i * 4) &&
+                !add_record(read, seq, entry->time_ms, record, bytes)) {
                 return;
             }
             reading->next = seq + 1;
@@ -111,18 +108,9 @@ read_entry(struct disk_read *read, const struct entry *entry)
 static void
 read_block(struct disk_read *read, const struct base_item *item)
 {
-    struct reading *reading = read->reading;
-    uint64_t first = get_u64(item->key + 4);
     size_t at = 0;
     struct entry entry;
-    /* Blocks of one stream follow each other: what lies between was lost. */
-    if (first > reading->next && reading->next > read->from) {
-        reading->damaged += first - reading->next;
-    }
     while (!read->full && !read->no_memory && block_next(item, &at, &entry)) {
-        if (entry.first_seq > reading->next && reading->run_count > 0) {
-            reading->damaged += entry.first_seq - reading->next;
-        }
         read_entry(read, &entry);
     }
 }
@@ -152,11 +140,11 @@ read_disk(struct local *local, uint32_t stream, struct disk_read *read,
     if (error == ENOENT) {
         /* All there is on disk; the rest is in memory. */
         if (reading->next <= disk_last) {
-            reading->damaged += disk_last + 1 - reading->next;
             reading->next = disk_last + 1;
         }
         error = 0;
     }
+    reading_count_damaged(reading, read->from, 0);
     size_t at = 0;
     for (size_t i = 0; i < reading->run_count; i++) {
         reading->runs[i].records = reading->buffer + at;
@@ -395,11 +383,9 @@ do_head(struct local *local, struct job *job)
     stream->head_asked = false;
     free(stream->head);
     stream->head = head;
-    if (none && stream->counted <= stream->disk_last) {
-        stream->counted = stream->disk_last + 1; /* lost to damage */
-        if (stream->state.first_seq < stream->counted) {
-            stream->state.first_seq = stream->counted;
-        }
+    if (none && stream->state.first_seq <= stream->disk_last &&
+        stream->counted <= stream->disk_last) {
+        stream->state.first_seq = stream->disk_last + 1; /* lost to damage */
     }
     if (head != NULL || none) {
         local_retain(local, stream);

@@ -101,10 +101,23 @@ read_piece(struct reading *reading, const struct piece *piece, uint64_t from,
     return keep_chunk(reading, piece->chunk) && reading_add_run(reading, &run);
 }
 
+/* Sequences rise by one from record to record, so what did not come was lost:
+ * now, or when the store was opened. */
+void
+reading_count_damaged(struct reading *reading, uint64_t from, size_t first_run)
+{
+    uint64_t given = 0;
+    for (size_t i = first_run; i < reading->run_count; i++) {
+        given += reading->runs[i].count;
+    }
+    reading->damaged += reading->next - from - given;
+}
+
 bool
 reading_from_memory(struct local *local, struct stream *stream, uint64_t from,
     size_t max_bytes, struct reading *reading)
 {
+    size_t first_run = reading->run_count;
     bool full = false;
     if (from < stream->state.first_seq) {
         from = stream->state.first_seq;
@@ -126,6 +139,7 @@ reading_from_memory(struct local *local, struct stream *stream, uint64_t from,
     if (!full && reading->next <= stream->state.last_seq) {
         reading->next = stream->state.last_seq + 1;
     }
+    reading_count_damaged(reading, from, first_run);
     return true;
 }
 

@@ -439,6 +439,9 @@ void local_serve_waiting(struct local *local, struct stream *stream);
 /* From the tables in memory; what is on disk must lie before. */
 bool reading_from_memory(struct local *local, struct stream *stream,
     uint64_t from, size_t max_bytes, struct reading *reading);
+/* Of what was read from this sequence on, in the runs from this one on. */
+void reading_count_damaged(
+    struct reading *reading, uint64_t from, size_t first_run);
 bool reading_add_run(struct reading *reading, const struct store_run *run);
 void reading_free(struct local *local, struct reading *reading);
 /* The first sequence in memory whose time is not before this one, or the one

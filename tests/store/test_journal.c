@@ -561,6 +561,35 @@ Test(journal, a_checkpoint_is_made_between_reads)
     cr_assert_gt(rig_stats(&rig).checkpoints, before);
 }
 
+/* What was lost in the journal is told by whoever reads past it, also while the
+ * rest is in memory, and also where the reading begins with it. */
+Test(journal, what_is_damaged_is_counted_by_those_who_read)
+{
+    rig_open(&rig);
+    uint32_t stream = rig_ensure(&rig, "S", NULL);
+    for (uint32_t tag = 1; tag <= 10; tag++) {
+        cr_assert_eq(append(stream, 1, tag), STORE_OK);
+    }
+    die(false);
+    size_t last = last_batch("journal-00000000");
+    size_t each = 40 + 40 + 4 + 100; /* of a batch with one record of 100 */
+    damage("journal-00000000", last - 4 * each + 150);
+    for (int round = 0; round < 2; round++) { /* from memory, then from disk */
+        rig_open(&rig);
+        cr_assert_gt(rig_stats(&rig).damaged + (uint64_t)round, 0);
+        for (uint64_t from = 1; from <= 10; from++) {
+            struct rig_read read = rig_read(&rig, stream, from, 1 << 20);
+            uint64_t lost = from <= 6 ? 1 : 0;
+            cr_assert_eq(read.next, 11);
+            cr_assert_eq(read.count, 11 - from - lost);
+            cr_assert_eq(read.damaged, lost, "round %d from %lu: %lu", round,
+                from, read.damaged);
+        }
+        rig_close(&rig);
+    }
+    rig_open(&rig);
+}
+
 /* ---- retention ----------------------------------------------------------- */
 
 /* A block whose records cannot be told apart any more is no reason to look for
@@ -594,4 +623,29 @@ Test(journal, a_damaged_block_is_trimmed_like_any_other)
         rig_close(&rig);
     }
     rig_open(&rig);
+}
+
+/* What was lost on disk does not use up what the stream may keep. */
+Test(journal, what_is_lost_on_disk_is_not_counted_as_kept)
+{
+    const struct store_limits limits = {.max_bytes = 30000};
+    rig_open(&rig);
+    uint32_t stream = rig_ensure(&rig, "S", &limits);
+    cr_assert_eq(rig_append(&rig, stream, 250, 1), STORE_OK);
+    rig_close(&rig);
+    uint8_t *data;
+    size_t bytes;
+    cr_assert(sim_base_item(base, BASE_BLOCKS, 0, &data, &bytes));
+    cr_assert_not(sim_base_item(base, BASE_BLOCKS, 1, &data, &bytes));
+    cr_assert(sim_base_item(base, BASE_BLOCKS, 0, &data, &bytes));
+    data[8] ^= 1; /* the checksum of its only entry */
+    rig_open(&rig);
+    for (uint32_t tag = 251; tag <= 500; tag += 10) {
+        cr_assert_eq(rig_append(&rig, stream, 10, tag), STORE_OK);
+        struct rig_read read = rig_read(&rig, stream, 251, 1 << 20);
+        cr_assert_eq(read.first, 251, "%lu", read.first);
+        cr_assert_eq(read.count, tag + 9 - 250);
+    }
+    cr_assert_eq(rig_info(&rig, stream).bytes, 25000);
+    cr_assert_eq(rig_info(&rig, stream).records, 250);
 }
