@@ -315,6 +315,9 @@ consumers_free(struct consumers *consumers)
     changes_drop_all(consumers);
     TAILQ_FOREACH(cursor, &consumers->all, link)
     {
+        if (consumers->core->shutting_down) {
+            cursor_save(cursor); /* what waited for the save before */
+        }
         cursor->calls = 0; /* none comes any more */
     }
     cursors_drop_all(consumers);

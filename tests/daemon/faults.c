@@ -161,6 +161,12 @@ disk_fails(int64_t error)
 EXPORT int
 fdatasync(int fd)
 {
+    int64_t ms = faults->sync_ms;
+    struct timespec pause = {ms / 1000, (long)(ms % 1000) * 1000000};
+
+    if (ms > 0) {
+        (void)nanosleep(&pause, NULL);
+    }
     return disk_fails(faults->sync_error) ? -1
                                           : (int)syscall(SYS_fdatasync, fd);
 }

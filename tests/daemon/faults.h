@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * What faults.c and the tests that order faults have in common: a file of these
- * numbers, mapped by both. Python writes it with struct.pack("=8q").
+ * numbers, mapped by both. Python writes it with struct.pack("=9q").
  */
 #ifndef BROKER_TESTS_FAULTS_H
 #define BROKER_TESTS_FAULTS_H
@@ -18,6 +18,7 @@ struct faults {
     _Atomic int64_t realtime_ms;  /* added to the wall clock */
     _Atomic int64_t sync_error;   /* errno of each fdatasync(); 0: it works */
     _Atomic int64_t write_error;  /* of each pwrite() */
+    _Atomic int64_t sync_ms;      /* that each fdatasync() takes longer */
 };
 
 #endif

@@ -195,14 +195,15 @@ class DiskFull(Failures):
 
 @unittest.skipIf(not FAULTS, "there is no faults.so")
 class Broken(Failures):
-    NAMES = ("sync_error", "write_error")  # the last two of struct faults
+    # The last of struct faults.
+    NAMES = ("sync_error", "write_error", "sync_ms")
 
     def setUp(self):
         self.file = tempfile.NamedTemporaryFile(prefix="brokerd-faults-")
         self.addCleanup(self.file.close)
-        self.file.write(bytes(64))
+        self.file.write(bytes(72))
         self.file.flush()
-        self.map = mmap.mmap(self.file.fileno(), 64)
+        self.map = mmap.mmap(self.file.fileno(), 72)
         self.addCleanup(self.map.close)
         super().setUp()
 
@@ -290,6 +291,23 @@ class Broken(Failures):
 
         wait_until(again, what="that it stores again")
         self.assert_stored(self.connection, self.stored)
+
+    def test_a_stop_while_a_cursor_is_being_stored(self):
+        """What was acknowledged since is stored as well."""
+        self.connection.system("consumer/add", name="C", stream="S")
+        for _ in range(5):
+            self.publish()
+        self.order("sync_ms", 500)
+        connection = self.connect()
+        subscription = connection.join("C").id
+        for _ in range(5):
+            connection.next_event()
+        connection.acknowledge(subscription, 1, 5)
+        connection.ping()
+        self.connection = self.restart()
+        self.order("sync_ms", 0)
+        state = self.connection.system("consumer/info", name="C")
+        self.assertEqual(state["floor"], 5)
 
 
 if __name__ == "__main__":
