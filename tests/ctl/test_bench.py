@@ -341,6 +341,7 @@ class Ends(BenchTest):
     def test_the_broker_dies(self):
         bench = self.running("both")
         self.process.process.signal(signal.SIGKILL)
+        self.process.process.wait()
         self.assertEqual(bench.wait(), harness.UNAVAILABLE)
         run = json.loads(bench.stdout.bytes())
         self.assertFalse(run["complete"])
