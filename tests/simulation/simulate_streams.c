@@ -110,6 +110,7 @@ end(struct world *world)
         world->members[i].peer = NULL;
     }
     world->undertaker.peer = NULL;
+    world->resetter = NULL;
     world->admin = NULL;
     world->answers = 0;
 }
@@ -302,8 +303,10 @@ step(struct world *world)
         step_publisher(world);
     } else if (what < 60) {
         step_reader(world);
-    } else if (what < 85) {
+    } else if (what < 84) {
         member_step(world);
+    } else if (what < 85 || (what < 87 && world->resetter != NULL)) {
+        consumer_reset_step(world);
     } else if (what < 90) {
         (void)fake_advance(&world->net, random_below(random, 400));
     } else if (what < 93) {
@@ -488,7 +491,7 @@ main(int argc, char **argv)
         "the store failed", "the power is cut", "the broker is restarted",
         "something is delivered again", "something is given back",
         "there are dead letters", "a message for later is stored",
-        "up to a message that came again", NULL};
+        "a consumer is reset", "up to a message that came again", NULL};
     struct program program = {.name = "simulate-streams",
         .workers_max = FAKE_WORKERS_MAX,
         .run = run,

@@ -89,6 +89,9 @@ struct world {
     struct fake_peer *admin;
     uint32_t publisher_count;
     uint32_t lives;
+    struct fake_peer *resetter; /* who has asked for this and waits: */
+    uint32_t reset_consumer;
+    uint64_t reset_sequence;
     uint32_t answers;    /* that the administrator has got */
     bool stream_is_made; /* and the consumers */
     bool failed;         /* the store said so: a restart is due */
@@ -136,6 +139,9 @@ void world_note_seen(struct world *world, uint64_t sequence, uint32_t publisher,
 const char *member_consumer(uint32_t consumer);
 /* Connect, leave, take what has come, settle some of it. */
 void member_step(struct world *world);
+/* A consumer that nobody works on goes back, and when that is answered all is
+ * to be done again; nobody comes to it before. */
+void consumer_reset_step(struct world *world);
 /* All members take what has come and acknowledge it. */
 void members_finish(struct world *world);
 /* Every message that readers have seen has come to its end with every

@@ -4,6 +4,7 @@
 #include "streamsim.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #define MEMBER_ID 9u
@@ -245,13 +246,94 @@ member_read(struct world *world, struct member *member)
     }
 }
 
+/* ---- from the beginning -------------------------------------------------- */
+
+static bool
+is_being_reset(const struct world *world, enum consumer consumer)
+{
+    return world->resetter != NULL && world->reset_consumer == consumer;
+}
+
+static void
+ask_for_reset(struct world *world)
+{
+    struct random *random = &world->random;
+    enum consumer consumer =
+        random_chance(random, 50) ? CONSUMER_EACH : CONSUMER_UP_TO;
+    struct say say = {0};
+    char text[80];
+    for (uint32_t i = 0; i < MEMBERS; i++) {
+        if (work[i] == consumer && world->members[i].peer != NULL) {
+            fake_drop(world->members[i].peer);
+            world->members[i].peer = NULL;
+        }
+    }
+    fake_mail_settle(&world->net);
+    world->resetter = fake_connect(&world->net);
+    world->reset_consumer = consumer;
+    world->reset_sequence = 1 + random_below(random, 100);
+    for (uint64_t i = 1; i < world->reset_sequence; i++) {
+        world->done[consumer][i] = true; /* it may go forward */
+    }
+    int n = snprintf(text, sizeof text,
+        "{\"name\":\"%s\",\"from\":{\"sequence\":%" PRIu64 "}}",
+        consumers[consumer].name, world->reset_sequence);
+    struct say_message ask = {.id = 1,
+        .topic = "$sys/consumer/reset",
+        .reply_to = "inbox",
+        .payload = text,
+        .payload_bytes = (size_t)n};
+    say_hello(&say);
+    say_subscribe(&say, 1, "inbox");
+    (void)say_message(&say, &ask);
+    world_feed(world, world->resetter, &say);
+}
+
+static void
+on_reset(struct world *world)
+{
+    for (uint64_t i = world->reset_sequence; i < SEQUENCES; i++) {
+        world->done[world->reset_consumer][i] = false;
+    }
+    world_say(world, "%s is reset to %" PRIu64,
+        consumers[world->reset_consumer].name, world->reset_sequence);
+    program_saw(world->program, "a consumer is reset");
+}
+
+void
+consumer_reset_step(struct world *world)
+{
+    struct broker_frame frame;
+    bool over = false;
+    if (world->resetter == NULL) {
+        ask_for_reset(world);
+        return;
+    }
+    fake_take_all(world->resetter);
+    while (fake_next(world->resetter, &frame)) {
+        if (frame.type == BROKER_FRAME_PUBLISH) {
+            on_reset(world);
+        }
+        over = over || frame.type == BROKER_FRAME_PUBLISH ||
+               frame.type == BROKER_FRAME_ERROR;
+    }
+    if (over) {
+        fake_drop(world->resetter);
+        world->resetter = NULL;
+    }
+}
+
+/* ---- taking part --------------------------------------------------------- */
+
 void
 member_step(struct world *world)
 {
     struct random *random = &world->random;
     struct member *member = &world->members[random_below(random, MEMBERS)];
     if (member->peer == NULL) {
-        member_connect(world, member);
+        if (!is_being_reset(world, work_of(world, member))) {
+            member_connect(world, member);
+        }
         return;
     }
     if (random_chance(random, 5)) {
