@@ -38,13 +38,28 @@ captures_on_captured(
 
 /* ---- every worker -------------------------------------------------------- */
 
+/* Who reads all of a stream may not have the right to what is new in it. */
+static void
+review_readers(struct core *core)
+{
+    struct session *session;
+    TAILQ_FOREACH(session, &core->sessions, all)
+    {
+        if (session->rights != NULL && session->remote != NULL) {
+            readers_review(session);
+            attachments_review(session);
+        }
+    }
+}
+
 /* False: memory is out, nothing changed. */
 static bool
 begin(struct core *core, const struct capture_order *order)
 {
     struct capture *old = core_find_capture_of(core, order->stream);
     struct capture *capture = NULL;
-    if (old == NULL) {
+    bool is_change = old != NULL;
+    if (!is_change) {
         capture = capture_new(&core->index, order->stream, order->name,
             order->filters, order->filter_count);
     } else {
@@ -57,6 +72,9 @@ begin(struct core *core, const struct capture_order *order)
     capture = ok ? capture : old;
     if (capture != NULL) {
         LIST_INSERT_HEAD(&core->captures, capture, link);
+    }
+    if (ok && is_change) {
+        review_readers(core);
     }
     return ok;
 }

@@ -29,8 +29,8 @@ struct claim {
     uint32_t last_publish;     /* when it was given up */
     uint32_t unsure_publish;   /* the same */
     uint32_t hello_id;         /* to be answered by WELCOME */
-    uint32_t publishing; /* with the store, and not routed yet: durable.c */
-    bool opens;          /* WELCOME waits for the grant */
+    uint32_t publishing;       /* with the store: durable.c, scheduling.c */
+    bool opens;                /* WELCOME waits for the grant */
     uint64_t owner;
     uint8_t id[BROKER_SESSION_BYTES];
 };

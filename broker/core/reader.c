@@ -199,9 +199,11 @@ readers_review(struct session *session)
     while (reader != NULL) {
         struct reader *next = LIST_NEXT(reader, of_session);
         struct broker_bytes filter = {reader->filter, reader->filter_bytes};
+        const struct capture *capture =
+            core_find_capture_of(session->core, reader->capture->stream);
         const char *rule = NULL;
-        if (reader->is_open &&
-            !reader_is_permitted(session, reader->capture, filter, &rule)) {
+        if (reader->is_open && capture != NULL &&
+            !reader_is_permitted(session, capture, filter, &rule)) {
             session->core->totals.revoked_subscriptions++;
             end_with(reader->subscription, BROKER_E_REVOKED, rule);
         }

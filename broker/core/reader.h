@@ -55,7 +55,8 @@ void readers_look(struct session *session);
 void readers_drop_all(struct core *core);
 /* For those that had no memory: try again. True: some still have none. */
 bool readers_retry(struct core *core);
-/* The session's rights have changed: end what is not permitted any more. */
+/* The session's rights have changed, or what streams capture: end what is not
+ * permitted any more. */
 void readers_review(struct session *session);
 /* The stream is no more: its readers end. */
 void readers_stream_removed(struct core *core, uint32_t stream);

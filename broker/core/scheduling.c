@@ -19,6 +19,7 @@ struct scheduling {
     TAILQ_ENTRY(scheduling) link; /* of core->schedulings, in their order */
     struct core *core;
     struct wait *wait;
+    struct claim *claim;     /* of its session */
     struct capture *capture; /* holds a reference */
     struct letter_scheduled key;
     const struct session *session; /* only while it asks */
@@ -71,6 +72,15 @@ scheduling_free(struct scheduling *scheduling)
     TAILQ_REMOVE(&scheduling->core->schedulings, scheduling, link);
     capture_unref(scheduling->capture);
     free(scheduling);
+}
+
+static void
+scheduling_end(struct scheduling *scheduling)
+{
+    struct core *core = scheduling->core;
+    struct claim *claim = scheduling->claim;
+    scheduling_free(scheduling);
+    claim_published(core, claim);
 }
 
 /* With its publisher's number, if it has one: a retry is then known for one,
@@ -129,6 +139,8 @@ schedule_publish(struct session *session, const struct broker_publish *publish,
     scheduling->core = core;
     scheduling->capture = capture_ref(capture);
     scheduling->session = session;
+    scheduling->claim = session->remote->claim;
+    claim_publishes(scheduling->claim);
     scheduling->number = publish->id;
     scheduling->is_retry = (publish->flags & BROKER_PUBLISH_RETRY) != 0;
     scheduling->is_unsure = session_is_unsure(session, publish->id);
@@ -136,7 +148,7 @@ schedule_publish(struct session *session, const struct broker_publish *publish,
     make_key(session, deliver_at_ms, publish->id, &scheduling->key);
     enum store_status status = put(scheduling, &run->slice);
     if (status == STORE_AGAIN) {
-        scheduling_free(scheduling);
+        scheduling_end(scheduling);
         hold_for_store(session);
         return false;
     }
@@ -197,7 +209,7 @@ schedulings_run(struct core *core)
         if (wait != NULL) {
             tell(first, wait);
         }
-        scheduling_free(first);
+        scheduling_end(first);
         if (wait != NULL) {
             wait_close(core, wait);
         }
@@ -209,9 +221,11 @@ schedulings_drop_all(struct core *core)
 {
     struct scheduling *first;
     while ((first = TAILQ_FIRST(&core->schedulings)) != NULL) {
+        struct claim *claim = first->claim;
         if (first->wait != NULL) {
             wait_close(core, first->wait);
         }
         scheduling_free(first);
+        claim_drop(claim);
     }
 }

@@ -166,7 +166,8 @@ static bool
 publishes_are_under_way(const struct fake_net *net)
 {
     for (uint32_t worker = 0; worker < net->workers; worker++) {
-        if (!TAILQ_EMPTY(&net->cores[worker]->durables)) {
+        const struct core *core = net->cores[worker];
+        if (!TAILQ_EMPTY(&core->durables) || !TAILQ_EMPTY(&core->schedulings)) {
             return true;
         }
     }

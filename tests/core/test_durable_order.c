@@ -174,6 +174,28 @@ Test(durable_order, a_session_goes_on_at_another_worker)
     rig_fini(&rig);
 }
 
+/* One that is to be stored later may be refused as well, before its number is
+ * said to be settled. */
+Test(durable_order, a_session_goes_on_behind_messages_for_later)
+{
+    struct rig rig;
+    rig_init_stream(&rig, TWO);
+    rig_set_manual(&rig);
+    struct fake_peer *peer = stream_peer_as(&rig, 1, SESSION);
+    feed_field(peer,
+        &(struct say_field){
+            .id = 1, .tag = DELIVER_AT, .value = UINT64_MAX, .topic = "s/a"});
+    fake_drop(peer);
+    peer = stream_peer_begin(&rig, 0, SESSION);
+    expect_nothing(peer);
+    rig_commit(&rig);
+    struct broker_frame frame = expect_frame(peer, BROKER_FRAME_WELCOME);
+    struct broker_welcome welcome;
+    cr_assert_eq(broker_welcome_decode(&frame, &welcome), BROKER_OK);
+    cr_assert_eq(welcome.last_publish, 1);
+    rig_fini(&rig);
+}
+
 /* ---- the end of a connection --------------------------------------------- */
 
 /* Nothing is to be said of it, but that it was stored is waited for. */

@@ -473,6 +473,38 @@ Test(reader, ends_when_it_may_no_more)
     rig_fini(&rig);
 }
 
+/* What is captured from now on it may not receive; part of it is as before. */
+Test(reader, ends_when_the_stream_gets_what_it_may_not_receive)
+{
+    struct rig rig;
+    struct say say = {0};
+    rig_init_spread(&rig, TWO, "", 2);
+    struct fake_peer *admin = rig_open(&rig.net, 0);
+    (void)rig_ask(admin, "$sys/consumer/add",
+        "{\"name\":\"C\",\"stream\":\"S\",\"from\":\"new\"}");
+    struct fake_peer *peer =
+        stream_peer_with(&rig, 1, rights_without(RIGHTS_SUBSCRIBE, "secret"));
+    feed_consume(peer, &(struct broker_consume){.start = BROKER_START_NEW});
+    feed_consume(peer, &(struct broker_consume){.id = READER + 1,
+                           .filter = say_text("s/0"),
+                           .start = BROKER_START_NEW});
+    say_consume(&say,
+        &(struct broker_consume){.id = READER + 2, .consumer = say_text("C")});
+    expect_fed(peer, &say);
+    fake_take_all(peer);
+    peer->decoded_bytes = peer->received_bytes;
+    ask_stream(&rig, "edit", "{\"name\":\"S\",\"topics\":[\"s/#\",\"x\"]}");
+    expect_nothing(peer);
+    ask_stream(
+        &rig, "edit", "{\"name\":\"S\",\"topics\":[\"s/#\",\"secret\"]}");
+    feed_publish(stream_peer(&rig, 0), 1, "secret");
+    expect_ended(peer, READER, BROKER_E_REVOKED);
+    expect_ended(peer, READER + 2, BROKER_E_REVOKED);
+    expect_nothing(peer);
+    cr_assert_eq(rig.net.cores[1]->totals.revoked_subscriptions, 2);
+    rig_fini(&rig);
+}
+
 /* ---- many at once -------------------------------------------------------- */
 
 /* So many readers of one connection get all of the stream, with nothing

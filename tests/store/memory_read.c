@@ -5,7 +5,7 @@
 #include "memory_internal.h"
 
 /* A batch has at most so many runs; the caller reads on from `next`. */
-#define RUNS_MAX 64
+#define RUNS_MAX 4096 /* as the local store */
 
 /* The records of the piece from this sequence on, about `max_bytes` of them
  * and at least one. */
