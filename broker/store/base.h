@@ -39,7 +39,7 @@ struct base_item {
 
 struct base {
     /* A transaction that changes. After an error of put, delete_range or
-     * commit it has ended. */
+     * commit it has ended; abort is allowed all the same. */
     int (*begin)(struct base *base);
     int (*put)(struct base *base, enum base_table table, const void *key,
         size_t key_bytes, const void *data, size_t bytes);

@@ -75,7 +75,7 @@ bool journal_add(struct journal *journal, const struct journal_file *file);
 bool journal_has_free(const struct journal *journal);
 /* Does a batch of so many bytes, header included, fit into the active file? */
 bool journal_fits(const struct journal *journal, size_t bytes);
-/* The active file is full, a free one, which is there, becomes active. */
+/* The active file is full, a free one becomes active; NULL if there is none. */
 void journal_switch(struct journal *journal);
 /* Full files are free; the names of damaged ones are changed. */
 void journal_release(struct journal *journal);

@@ -289,7 +289,11 @@ write_all(struct local *local, int slot, struct block_writer *writer)
     if (error == 0) {
         error = put_number(base, "next stream", checkpoint->next_stream);
     }
-    return error == 0 ? base->commit(base) : error;
+    if (error == 0) {
+        return base->commit(base);
+    }
+    base->abort(base); /* it need not have been the tables that failed */
+    return error;
 }
 
 /* Without the lock. */
