@@ -10,6 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Deadlines that are looked at so much too late are those of a broker that was
+ * not running: for so long it listens to what was said meanwhile. */
+#define SLEPT_MS  1000u
+#define LISTEN_MS 1000u
+
 /* Bytes that are read for a message, as long as nothing is known of them. */
 #define BYTES_EACH 512u
 
@@ -204,11 +209,32 @@ schedule(struct cursor *cursor)
     deadline_set(&consumers->deadlines, &cursor->deadline, due_ms);
 }
 
+/* May what was not acknowledged in time be given to others? */
+static bool
+may_judge(struct consumers *consumers)
+{
+    uint64_t now_ms = consumers->core->now_ms;
+    const struct deadline *first = deadline_first(&consumers->deadlines);
+    bool is_late =
+        first != NULL && now_ms > SLEPT_MS && first->due_ms < now_ms - SLEPT_MS;
+    if (is_late && !consumers->has_slept) {
+        consumers->has_slept = true;
+        consumers->judge_ms = now_ms + LISTEN_MS;
+    }
+    if (now_ms < consumers->judge_ms) {
+        return false;
+    }
+    consumers->has_slept = false;
+    return true;
+}
+
 static void
-work(struct cursor *cursor)
+work(struct cursor *cursor, bool judges)
 {
     struct core *core = cursor->consumers->core;
-    (void)consumer_tick(cursor->state, core->now_ms);
+    if (judges) {
+        (void)consumer_tick(cursor->state, core->now_ms);
+    }
     if (core->now_ms >= cursor->pause_ms) {
         dead_go_on(cursor);
         feed_read(cursor);
@@ -225,6 +251,7 @@ consumers_run(struct core *core)
         return;
     }
     struct deadline *first;
+    bool judges = may_judge(consumers);
     while ((first = deadline_first(&consumers->deadlines)) != NULL &&
            first->due_ms <= core->now_ms) {
         deadline_clear(&consumers->deadlines, first);
@@ -237,7 +264,7 @@ consumers_run(struct core *core)
     while ((cursor = TAILQ_FIRST(&consumers->busy)) != NULL) {
         TAILQ_REMOVE(&consumers->busy, cursor, busy);
         cursor->is_busy = false;
-        work(cursor);
+        work(cursor, judges);
         if (cursor == last) {
             break;
         }

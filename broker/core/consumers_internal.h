@@ -106,6 +106,8 @@ struct consumers {
     uint32_t reads;    /* under way */
     uint64_t unknown;  /* values that could not be read */
     uint64_t retry_ms; /* UINT64_MAX: nothing is to be tried again */
+    uint64_t judge_ms; /* no deadline for acknowledging is judged before */
+    bool has_slept;    /* that is why */
     uint64_t past[CONSUMER_COUNTERS]; /* of those that are no more */
     bool scanning, scanned, scan_failed;
 };

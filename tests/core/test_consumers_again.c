@@ -91,6 +91,29 @@ Test(consumers_again, a_deadline_passes_and_a_touch_puts_it_off)
     rig_fini(&rig);
 }
 
+/* What was said while the broker slept is heard before deadlines are judged. */
+Test(consumers_again, a_broker_that_has_slept_hears_first)
+{
+    struct rig rig;
+    work_init(&rig, 1, ",\"ack_wait_ms\":1000,\"max_deliveries\":1");
+    struct fake_peer *asker = work_asker(&rig);
+    work_join(&a, &rig, 0);
+    for (int round = 0; round < 2; round++) {
+        work_publish(asker, 3);
+        cr_assert_eq(work_take(&a), 3);
+        rig.net.now_ms += 60000;
+        core_set_now(rig.net.core, rig.net.now_ms);
+        (void)core_tick(rig.net.core);
+        if (round == 0) {
+            work_ack(&a, 1, 3);
+        }
+        work_wait(&rig, 2000);
+    }
+    cr_assert_eq(work_number(asker, "acknowledged"), 3);
+    cr_assert_eq(work_number(asker, "discarded"), 3);
+    rig_fini(&rig);
+}
+
 Test(consumers_again, many_come_again_in_order)
 {
     struct rig rig;
