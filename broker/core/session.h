@@ -221,6 +221,11 @@ uint64_t session_owner(const struct session *session);
 uint8_t *session_control(struct session *session, size_t size);
 void session_control_done(struct session *session, size_t size);
 
+/* The same for what answers nothing: it does not wait behind answers that are
+ * not known yet. */
+uint8_t *session_unasked(struct session *session, size_t size);
+void session_unasked_done(struct session *session, size_t size);
+
 /* There is something to send. */
 void session_announce_output(struct session *session);
 

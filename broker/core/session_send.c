@@ -69,6 +69,23 @@ session_control_done(struct session *session, size_t size)
     }
 }
 
+uint8_t *
+session_unasked(struct session *session, size_t size)
+{
+    uint8_t *dst = buffer_reserve(output_control(&session->output), size);
+    if (dst == NULL) {
+        session_abort(session);
+    }
+    return dst;
+}
+
+void
+session_unasked_done(struct session *session, size_t size)
+{
+    buffer_commit(output_control(&session->output), size);
+    session_announce_output(session);
+}
+
 static struct broker_bytes
 text_bytes(const char *text)
 {
@@ -155,10 +172,10 @@ session_notice(struct session *session, enum broker_status code, uint64_t limit,
     struct broker_notice notice = {
         .code = (uint16_t)code, .tlvs = {tlvs, tlv_bytes}};
     size_t size = broker_notice_size(&notice);
-    uint8_t *dst = session_control(session, size);
+    uint8_t *dst = session_unasked(session, size);
     if (dst != NULL &&
         broker_notice_encode(&notice, dst, size, &size) == BROKER_OK) {
-        session_control_done(session, size);
+        session_unasked_done(session, size);
     }
 }
 

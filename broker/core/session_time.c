@@ -125,12 +125,12 @@ send_ping(struct session *session)
     uint64_t now_ms = session->core->now_ms;
     memcpy(ping.opaque, &now_ms, sizeof ping.opaque);
     size_t size = broker_ping_size(&ping);
-    uint8_t *dst = session_control(session, size);
+    uint8_t *dst = session_unasked(session, size);
     if (dst != NULL &&
         broker_ping_encode(&ping, dst, size, &size) == BROKER_OK) {
         session->pinged = true;
         session->pinged_ms = now_ms;
-        session_control_done(session, size);
+        session_unasked_done(session, size);
     }
 }
 

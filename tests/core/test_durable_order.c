@@ -196,6 +196,27 @@ Test(durable_order, a_session_goes_on_behind_messages_for_later)
     rig_fini(&rig);
 }
 
+/* ---- while it waits ------------------------------------------------------ */
+
+/* Its own PING is answered behind its publish, so it has to hear the broker's,
+ * or that would judge the silence of somebody who was never asked. */
+Test(durable_order, a_publisher_that_waits_is_asked_whether_it_is_there)
+{
+    struct rig rig;
+    rig_init_stream(&rig, TWO);
+    rig_set_manual(&rig);
+    struct fake_peer *peer = stream_peer(&rig, 1);
+    feed_one(peer, 1, 0, "1");
+    expect_nothing(peer);
+    (void)fake_advance(&rig.net, peer->session->heartbeat_ms + 1);
+    (void)expect_frame(peer, BROKER_FRAME_PING);
+    expect_nothing(peer);
+    rig_commit(&rig);
+    expect_stored(peer, 1, 1, "S", 1);
+    expect_nothing(peer);
+    rig_fini(&rig);
+}
+
 /* ---- the end of a connection --------------------------------------------- */
 
 /* Nothing is to be said of it, but that it was stored is waited for. */
