@@ -18,7 +18,8 @@ KEPT = ("-I", "-D", "-std=", "-W")
 
 
 def commands(build):
-    """[(source, flags)] of the build, flags reduced to what matters here."""
+    """[(source, flags, is_own)] of the build, flags reduced to what matters
+    here. is_own: by a target of its own folder, not borrowed by another."""
     result = []
     for entry in json.loads((build / "compile_commands.json").read_text()):
         words = shlex.split(entry["command"])
@@ -26,7 +27,8 @@ def commands(build):
         for i, word in enumerate(words):
             if word in ("-I", "-isystem"):
                 flags += words[i:i + 2]
-        result.append((Path(entry["file"]), flags))
+        is_own = not any("/__/" in word for word in words)
+        result.append((Path(entry["file"]), flags, is_own))
     return result
 
 
@@ -41,7 +43,7 @@ def flags_for(header, known):
             count += 1
         return count
     return max(known, key=lambda entry: (
-        shared(entry[0]), entry[0].parent == header.parent))[1]
+        shared(entry[0]), entry[0].parent == header.parent, entry[2]))[1]
 
 
 def compiles(compiler, language, header, flags):

@@ -149,7 +149,10 @@ def long_lines(data):
               f"message): filled in {big['fill_s']:.0f} s, " \
               f"{big['disk_bytes'] / 1e9:.1f} GB on disk; memory of the " \
               f"broker's own {big['resident'] / 1e6:.0f} MB, after a start " \
-              f"{big['resident_after_start'] / 1e6:.0f} MB."
+              f"{big['resident_after_start'] / 1e6:.0f} MB; at most " \
+              f"{big['most'] / 1e6:.0f} MB while it was filled, with " \
+              f"max_memory_bytes and store_memory_bytes " \
+              f"{big['cap'] / 1e6:.0f} MB together."
         for key, word in (("cold_s", "cold"), ("warm_s", "warm")):
             if big[key]:
                 yield f"- Start after kill -9, {word}: " \
