@@ -277,7 +277,9 @@ contract_append(struct contract *rig, unsigned port, struct store_append append,
         wait_for_room(rig, port);
     }
     cr_assert_eq(status, STORE_OK);
-    memset((void *)append.records, 0xAA, append.bytes); /* copied by now */
+    if (append.records != NULL) {
+        memset((void *)append.records, 0xAA, append.bytes); /* copied by now */
+    }
     free((void *)append.records);
 }
 
