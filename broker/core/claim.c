@@ -47,6 +47,17 @@ is_over(const struct claim *claim)
            claim->publishing == 0;
 }
 
+/* Home does not know it, and nobody has it any more. */
+static bool
+free_refused(struct claim *claim)
+{
+    bool is_free = claim->is_refused && claim->publishing == 0;
+    if (is_free) {
+        free(claim);
+    }
+    return is_free;
+}
+
 static void
 leave_if_over(struct core *core, struct claim *claim)
 {
@@ -65,14 +76,16 @@ void
 claim_published(struct core *core, struct claim *claim)
 {
     claim->publishing--;
-    leave_if_over(core, claim);
+    if (!free_refused(claim)) {
+        leave_if_over(core, claim);
+    }
 }
 
 void
 claim_drop(struct claim *claim)
 {
     claim->publishing--;
-    if (is_over(claim)) {
+    if (!free_refused(claim) && is_over(claim)) {
         free(claim);
     }
 }
@@ -128,7 +141,9 @@ claim_on_grant(struct core *core, const struct letter_claim *letter)
             session->remote->is_suspended = false;
             refuse(session, letter->status);
         }
-        free(claim);
+        claim->session = NULL;
+        claim->is_refused = true;
+        (void)free_refused(claim); /* else when the store has answered */
         return;
     }
     claim->identity = letter->identity;

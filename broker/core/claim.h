@@ -30,7 +30,9 @@ struct claim {
     uint32_t unsure_publish;   /* the same */
     uint32_t hello_id;         /* to be answered by WELCOME */
     uint32_t publishing;       /* with the store: durable.c, scheduling.c */
+    uint32_t at_home;          /* of these: home has still to route them */
     bool opens;                /* WELCOME waits for the grant */
+    bool is_refused;           /* home does not know it */
     uint64_t owner;
     uint8_t id[BROKER_SESSION_BYTES];
 };

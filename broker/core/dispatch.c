@@ -159,6 +159,7 @@ static bool
 is_deaf(const struct session *session)
 {
     return session->state == SESSION_CLOSING || session->input_ended ||
+           session->aborted ||
            (session->remote != NULL && session->remote->is_deaf);
 }
 

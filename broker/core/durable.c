@@ -88,6 +88,7 @@ durable_end(struct durable *durable)
     struct core *core = durable->core;
     struct claim *claim = durable->claim;
     bool is_left = durable->is_left;
+    claim->at_home -= durable->is_at_home;
     durable_free(durable);
     claim_published(core, claim);
     if (is_left && --core->durables_left == 0) {
@@ -223,6 +224,7 @@ route_retained(struct durable *durable)
             TAILQ_REMOVE(&core->durables, durable, link);
             TAILQ_INSERT_TAIL(&core->durables_at_home, durable, link);
             durable->is_at_home = true;
+            durable->claim->at_home++;
         }
         return true;
     }
@@ -234,14 +236,32 @@ route_retained(struct durable *durable)
            BROKER_OK;
 }
 
-/* Would it overtake what home has still to route of the same publisher? */
+static bool
+slice_has_topic(const struct output_run *slice, struct broker_bytes topic)
+{
+    const uint8_t *frame = slice->data;
+    for (uint32_t i = 0; i < slice->messages; i++) {
+        if (has_topic(frame, topic)) {
+            return true;
+        }
+        frame += wire_frame_bytes(frame);
+    }
+    return false;
+}
+
+/* Would it overtake what home has still to route of the same publisher and
+ * topic? */
 static bool
 is_behind_home(const struct durable *durable)
 {
     const struct durable *other;
+    if (durable->claim->at_home == 0) {
+        return false;
+    }
     TAILQ_FOREACH(other, &durable->core->durables_at_home, link)
     {
-        if (other->publisher_id == durable->publisher_id) {
+        if (other->claim == durable->claim &&
+            slice_has_topic(&durable->slice, topic_of(other->slice.data))) {
             return true;
         }
     }
@@ -440,6 +460,12 @@ durable_publish(struct session *session, const struct durable_request *request)
         }
     }
     core->work += 1;
+    if (status == STORE_MEMORY && request->id != 0) {
+        /* The store may know nothing of it. */
+        session_become_unsure(session,
+            request->id +
+                (request->is_batch ? 0 : request->run->slice.messages - 1));
+    }
     if (status != STORE_OK) {
         refuse(durable, status);
     }

@@ -36,16 +36,20 @@ forget_first_gone(struct identities *identities)
 static void
 forget_held(struct identities *identities)
 {
-    struct table *table = &identities->table;
+    const struct table *table = &identities->table;
     for (size_t slot = 0; table->count > 0;) {
-        if (table->links[slot] == NULL || table->tags[slot] == 0) {
+        if (table->tags[slot] == 0) {
             slot++;
             continue;
         }
+        size_t slots = table->slot_count;
         struct identity *identity =
             table_entry(table->links[slot], struct identity, link);
-        free(identity->taker);        /* its session has gone too */
-        forget(identities, identity); /* perhaps another one stands here now */
+        free(identity->taker); /* its session has gone too */
+        forget(identities, identity);
+        /* Perhaps another one stands here now, or, in a smaller table, all of
+         * them anywhere. */
+        slot = table->slot_count == slots ? slot : 0;
     }
 }
 

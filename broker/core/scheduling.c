@@ -159,6 +159,10 @@ schedule_publish(struct session *session, const struct broker_publish *publish,
         wait->frame = run->slice; /* for a refusal */
         block_ref(wait->frame.block);
     }
+    if (status == STORE_MEMORY && publish->id != 0) {
+        /* The store may know nothing of it. */
+        session_become_unsure(session, publish->id);
+    }
     if (status != STORE_OK) {
         scheduling->status = status;
         scheduling->answered = true;

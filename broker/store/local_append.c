@@ -298,7 +298,9 @@ local_append(struct store_port *store_port, const struct store_append *append,
     }
     pthread_mutex_lock(&local->lock);
     local_look_by_hand(local);
-    if (!group_has_room(local, append->bytes)) {
+    size_t bytes =
+        append->bytes + values_size(append->values, append->value_count);
+    if (!group_has_room(local, bytes)) {
         port->wants_room = true;
         pthread_mutex_unlock(&local->lock);
         return STORE_AGAIN;

@@ -35,6 +35,17 @@ Test(identity, is_remembered_for_a_while)
     identities_fini(&identities);
 }
 
+/* The core ends while publishes of many are still with the store. */
+Test(identity, many_that_are_held_are_forgotten_at_the_end)
+{
+    struct identities identities;
+    identities_init(&identities, 10, 1000, 1);
+    for (uint8_t name = 1; name <= 200; name++) {
+        (void)take(&identities, name, 0);
+    }
+    identities_fini(&identities);
+}
+
 Test(identity, the_longest_gone_goes_first)
 {
     struct identities identities;
