@@ -3,6 +3,16 @@
  * Who may acknowledge, give back, touch and bury what. */
 #include "consumer_rig.h"
 
+/* With one attachment. */
+static struct consumer_attachment *
+rig_init_cumulative(struct rig *rig)
+{
+    struct consumer_settings settings = rig_settings();
+    settings.mode = CONSUMER_ACK_CUMULATIVE;
+    rig_init(rig, &settings);
+    return rig_attach(rig, 50);
+}
+
 Test(consumer_acks, each_ends_and_the_floor_rises)
 {
     struct rig rig;
@@ -85,10 +95,7 @@ Test(consumer_acks, an_ack_after_the_deadline_spares_a_redelivery)
 Test(consumer_acks, what_was_given_back_is_not_acknowledged_by_accident)
 {
     struct rig rig;
-    struct consumer_settings settings = rig_settings();
-    settings.mode = CONSUMER_ACK_CUMULATIVE;
-    rig_init(&rig, &settings);
-    struct consumer_attachment *a = rig_attach(&rig, 50);
+    struct consumer_attachment *a = rig_init_cumulative(&rig);
     rig_offer(&rig, 5, a);
     cr_assert_eq(consumer_nack(rig.consumer, a, 2, 2, 100, rig.now_ms), 1);
     cr_assert_eq(consumer_ack_up_to(rig.consumer, a, 4), 3);
@@ -107,10 +114,7 @@ Test(consumer_acks, what_was_given_back_is_not_acknowledged_by_accident)
 Test(consumer_acks, up_to_is_meant_in_the_order_of_the_deliveries)
 {
     struct rig rig;
-    struct consumer_settings settings = rig_settings();
-    settings.mode = CONSUMER_ACK_CUMULATIVE;
-    rig_init(&rig, &settings);
-    struct consumer_attachment *a = rig_attach(&rig, 50);
+    struct consumer_attachment *a = rig_init_cumulative(&rig);
     rig_offer(&rig, 5, a);
     cr_assert_eq(consumer_nack(rig.consumer, a, 2, 3, 0, rig.now_ms), 2);
     rig_redeliver(&rig, 2, a, 2);
@@ -134,10 +138,7 @@ Test(consumer_acks, up_to_is_meant_in_the_order_of_the_deliveries)
 Test(consumer_acks, up_to_one_from_before_a_reset_is_for_nothing_after_it)
 {
     struct rig rig;
-    struct consumer_settings settings = rig_settings();
-    settings.mode = CONSUMER_ACK_CUMULATIVE;
-    rig_init(&rig, &settings);
-    struct consumer_attachment *a = rig_attach(&rig, 50);
+    struct consumer_attachment *a = rig_init_cumulative(&rig);
     rig_offer(&rig, 9, a);
     consumer_reset(rig.consumer, 1);
     rig_offer(&rig, 5, a);
@@ -151,10 +152,7 @@ Test(consumer_acks, up_to_one_from_before_a_reset_is_for_nothing_after_it)
 Test(consumer_acks, up_to_takes_in_what_came_a_second_time)
 {
     struct rig rig;
-    struct consumer_settings settings = rig_settings();
-    settings.mode = CONSUMER_ACK_CUMULATIVE;
-    rig_init(&rig, &settings);
-    struct consumer_attachment *a = rig_attach(&rig, 50);
+    struct consumer_attachment *a = rig_init_cumulative(&rig);
     rig_offer(&rig, 2, a);
     rig_pass(&rig, 1000, 2);
     rig_redeliver(&rig, 1, a, 2);
@@ -166,10 +164,7 @@ Test(consumer_acks, up_to_takes_in_what_came_a_second_time)
 Test(consumer_acks, what_is_given_back_too_late_is_not_taken_for_seen)
 {
     struct rig rig;
-    struct consumer_settings settings = rig_settings();
-    settings.mode = CONSUMER_ACK_CUMULATIVE;
-    rig_init(&rig, &settings);
-    struct consumer_attachment *a = rig_attach(&rig, 50);
+    struct consumer_attachment *a = rig_init_cumulative(&rig);
     rig_offer(&rig, 3, a);
     rig_pass(&rig, 1000, 3);
     cr_assert_eq(consumer_nack(rig.consumer, a, 1, 1, 0, rig.now_ms), 1);
@@ -225,10 +220,7 @@ Test(consumer_acks, up_to_one_that_has_ended_takes_what_came_once)
 Test(consumer_acks, cumulative_gives_again_before_anything_new)
 {
     struct rig rig;
-    struct consumer_settings settings = rig_settings();
-    settings.mode = CONSUMER_ACK_CUMULATIVE;
-    rig_init(&rig, &settings);
-    struct consumer_attachment *a = rig_attach(&rig, 50);
+    struct consumer_attachment *a = rig_init_cumulative(&rig);
     rig_offer(&rig, 3, a);
     rig_restart(&rig);
     a = rig_attach(&rig, 50);
